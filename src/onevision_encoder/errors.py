@@ -1,0 +1,96 @@
+"""Typed errors. Every failure of the library is an :class:`OneVisionError` that names the file or
+the argument, the value that was found, and what would have been accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class OneVisionError(Exception):
+    """Base of every error the library raises on purpose."""
+
+
+class InvalidArgumentError(OneVisionError, ValueError):
+    """An argument has a value outside what is accepted.
+
+    Args:
+        name: the argument's name as the caller wrote it.
+        value: what was given.
+        allowed: what would have been accepted, in words (a range, a list of choices).
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        self.name, self.value, self.allowed = name, value, allowed
+        super().__init__(f"{name}={value!r} is not accepted: {allowed}")
+
+
+class BudgetError(InvalidArgumentError):
+    """A token budget that cannot be met exactly by the frames at hand."""
+
+
+class ShapeError(InvalidArgumentError):
+    """Arrays that belong together have shapes, sizes or dtypes that do not fit."""
+
+
+class MediaError(OneVisionError):
+    """A media source cannot be used.
+
+    Args:
+        source: path, URL or a description of the bytes.
+        cause: what is wrong with it, in words.
+    """
+
+    def __init__(self, source: object, cause: str) -> None:
+        self.source, self.cause = str(source), cause
+        super().__init__(f"{self.source}: {cause}")
+
+
+class MediaNotFoundError(MediaError, FileNotFoundError):
+    """The path does not exist."""
+
+    def __str__(self) -> str:  # OSError would print its own (errno, text) form
+        return f"{self.source}: {self.cause}"
+
+
+class UnreadableMediaError(MediaError):
+    """The source exists but is no media file, or is too damaged to open."""
+
+
+class NoVideoStreamError(MediaError):
+    """The container holds no video stream (an audio file, say)."""
+
+
+class UnsupportedCodecError(MediaError):
+    """No decoder for the stream's codec in this build of FFmpeg."""
+
+
+class DecodeError(MediaError):
+    """Not one frame that was asked for could be decoded."""
+
+
+class SignalUnavailableError(OneVisionError):
+    """A provider cannot give the signal that was asked for.
+
+    Args:
+        provider: name of the provider.
+        signal: what was asked of it.
+        alternatives: names (providers, scores) that would work.
+    """
+
+    def __init__(self, provider: str, signal: str, cause: str, alternatives: Iterable[str] = ()) -> None:
+        self.provider, self.signal, self.cause = provider, signal, cause
+        self.alternatives = tuple(alternatives)
+        hint = f"; use {' or '.join(self.alternatives)}" if self.alternatives else ""
+        super().__init__(f"provider {provider!r} cannot give {signal}: {cause}{hint}")
+
+
+class TokenFileError(OneVisionError):
+    """A token file is not one of ours, is of an unknown schema version, or contradicts itself."""
+
+
+class MissingDependencyError(OneVisionError, ImportError):
+    """An optional dependency is not installed; the message carries the install command."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature, self.extra = feature, extra
+        super().__init__(f"{feature} needs an optional dependency: pip install 'onevision-encoder[{extra}]'")

@@ -1,0 +1,61 @@
+"""tokens/: from a selection to the pixels of exactly those patches, packed, stored and exchanged."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onevision_encoder.tokens.formats import (
+        export_positions_thw as export_positions_thw,
+    )
+    from onevision_encoder.tokens.formats import export_visidx as export_visidx
+    from onevision_encoder.tokens.formats import export_visidx_thw as export_visidx_thw
+    from onevision_encoder.tokens.formats import import_positions_thw as import_positions_thw
+    from onevision_encoder.tokens.formats import import_visidx as import_visidx
+    from onevision_encoder.tokens.formats import import_visidx_thw as import_visidx_thw
+    from onevision_encoder.tokens.packing import make_tokens as make_tokens
+    from onevision_encoder.tokens.packing import pack as pack
+    from onevision_encoder.tokens.packing import unpack as unpack
+    from onevision_encoder.tokens.patches import gather as gather
+    from onevision_encoder.tokens.patches import patchify as patchify
+    from onevision_encoder.tokens.patches import unpatchify as unpatchify
+    from onevision_encoder.tokens.pipeline import ClipReading as ClipReading
+    from onevision_encoder.tokens.pipeline import TokenizeConfig as TokenizeConfig
+    from onevision_encoder.tokens.pipeline import read_clip as read_clip
+    from onevision_encoder.tokens.pipeline import tokenize as tokenize
+    from onevision_encoder.tokens.positions import model_positions as model_positions
+    from onevision_encoder.tokens.positions import model_time as model_time
+    from onevision_encoder.tokens.store import load_tokens as load_tokens
+    from onevision_encoder.tokens.store import save_tokens as save_tokens
+
+_HOME = {
+    "export_positions_thw": "formats",
+    "export_visidx": "formats",
+    "export_visidx_thw": "formats",
+    "import_positions_thw": "formats",
+    "import_visidx": "formats",
+    "import_visidx_thw": "formats",
+    "make_tokens": "packing",
+    "pack": "packing",
+    "unpack": "packing",
+    "gather": "patches",
+    "patchify": "patches",
+    "unpatchify": "patches",
+    "ClipReading": "pipeline",
+    "TokenizeConfig": "pipeline",
+    "read_clip": "pipeline",
+    "tokenize": "pipeline",
+    "model_positions": "positions",
+    "model_time": "positions",
+    "load_tokens": "store",
+    "save_tokens": "store",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
