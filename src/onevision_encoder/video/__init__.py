@@ -1,0 +1,53 @@
+"""video/: any video or image to sized frames with a place in time. One library (PyAV) opens everything."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onevision_encoder.video.color import luma_from_rgb as luma_from_rgb
+    from onevision_encoder.video.config import FrameObserver as FrameObserver
+    from onevision_encoder.video.config import OnDamage as OnDamage
+    from onevision_encoder.video.config import Sampling as Sampling
+    from onevision_encoder.video.config import Sizing as Sizing
+    from onevision_encoder.video.config import Source as Source
+    from onevision_encoder.video.decode import decode_frames as decode_frames
+    from onevision_encoder.video.identity import fingerprint as fingerprint
+    from onevision_encoder.video.images import frames_from_array as frames_from_array
+    from onevision_encoder.video.images import is_still_image as is_still_image
+    from onevision_encoder.video.images import read_image as read_image
+    from onevision_encoder.video.images import read_media as read_media
+    from onevision_encoder.video.index import MediaFacts as MediaFacts
+    from onevision_encoder.video.index import probe as probe
+    from onevision_encoder.video.reader import read_video as read_video
+
+_HOME = {
+    "FrameObserver": "config",
+    "MediaFacts": "index",
+    "OnDamage": "config",
+    "Sampling": "config",
+    "Sizing": "config",
+    "Source": "config",
+    "decode_frames": "decode",
+    "fingerprint": "identity",
+    "frames_from_array": "images",
+    "is_still_image": "images",
+    "luma_from_rgb": "color",
+    "probe": "index",
+    "read_image": "images",
+    "read_media": "images",
+    "read_video": "reader",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
