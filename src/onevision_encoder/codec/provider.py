@@ -1,0 +1,129 @@
+"""Who computes signals: the protocol, the registry, and one pass that reads frames and signals together.
+
+``auto`` is ``x264proxy`` on every machine: a default that looked at what is installed would give different tokens for
+the same video. Where libx264 is missing it is an error that says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.types import CodecSignals, FrameSequence, Interval
+
+if TYPE_CHECKING:
+    from onevision_encoder.video import FrameObserver, OnDamage, Sampling, Sizing, Source
+
+ProviderName = Literal["auto", "x264proxy", "native"]
+AUTO: Literal["x264proxy"] = "x264proxy"
+"""What ``auto`` stands for."""
+
+
+class SignalProvider(Protocol):
+    """Frames in, :class:`CodecSignals` out.
+
+    A provider that needs more than pixels gives an observer for the decoding pass and gets it back, filled, in
+    ``signals``. One observer serves one pass.
+    """
+
+    name: str
+
+    def check(self, interval: Interval) -> None:
+        """Raises SignalUnavailableError if it cannot give this interval."""
+
+    def check_file(self, source: Source) -> None:
+        """Raises SignalUnavailableError if it cannot serve this file; cheap, decodes nothing."""
+
+    def observer(self, *, interval: Interval) -> FrameObserver | None:
+        """What is to look on while the file is decoded; None = nothing."""
+
+    def signals(
+        self, source: FrameSequence | NDArray[np.uint8], *, interval: Interval, observer: FrameObserver | None = None
+    ) -> CodecSignals:
+        """Signals of every frame. ``source`` is a FrameSequence or luma, uint8 [T, H, W].
+
+        Raises:
+            ShapeError: ``source`` is neither. SignalUnavailableError: it cannot serve this source or interval.
+        """
+
+
+def get_provider(name: ProviderName = "auto") -> SignalProvider:
+    """The provider of that name. Raises InvalidArgumentError for any other."""
+    from onevision_encoder.codec.native import Native
+    from onevision_encoder.codec.proxy import X264Proxy
+
+    if name not in get_args(ProviderName):
+        raise InvalidArgumentError("provider", name, "one of " + ", ".join(get_args(ProviderName)))
+    return Native() if name == "native" else X264Proxy()
+
+
+def _check_interval(interval: str) -> None:
+    if interval not in get_args(Interval):
+        raise InvalidArgumentError("interval", interval, "one of " + ", ".join(get_args(Interval)))
+
+
+def compute_signals(
+    frames: FrameSequence | NDArray[np.uint8], *, provider: ProviderName = "auto", interval: Interval = "sample"
+) -> CodecSignals:
+    """Signals of frames that are in memory.
+
+    Args:
+        frames: a FrameSequence, or luma as uint8 [T, H, W] of any size.
+        provider: ``auto`` or ``x264proxy``; ``native`` needs the file (:func:`read_with_signals`) unless T = 1.
+        interval: ``sample`` = since the frame before in ``frames``.
+    Returns:
+        CodecSignals of all T frames. A single frame is all intra.
+    Raises:
+        InvalidArgumentError: an unknown name. ShapeError: ``frames`` is neither.
+        SignalUnavailableError: this provider cannot give this for frames in memory; names what can.
+    """
+    _check_interval(interval)
+    return get_provider(provider).signals(frames, interval=interval)
+
+
+def read_with_signals(
+    source: Source | FrameSequence | NDArray[np.uint8],
+    *,
+    sampling: Sampling | None = None,
+    sizing: Sizing | None = None,
+    provider: ProviderName = "auto",
+    interval: Interval = "sample",
+    on_damage: OnDamage = "partial",
+) -> tuple[FrameSequence, CodecSignals]:
+    """Sampled frames and their signals from one decoding pass.
+
+    Args:
+        source: a path, URL, bytes or binary file object of a video or an image (:func:`read_media`); or uint8 RGB
+            [T, H, W, 3], of which every frame is taken and sized (a ``sampling`` is refused); or a FrameSequence, which
+            is returned as it is (``sampling`` and ``sizing`` are refused: it has been sampled and sized).
+        sampling, sizing, on_damage: see :func:`onevision_encoder.video.read_video`.
+        provider, interval: see :func:`compute_signals`; here ``native`` and ``interval="frame"`` work too.
+    Returns:
+        (frames, signals) with the same T. An image gives T = 1, all intra.
+    Raises:
+        What :func:`read_media` raises; InvalidArgumentError; SignalUnavailableError, before anything is decoded.
+    """
+    from onevision_encoder.video import frames_from_array, read_media
+    from onevision_encoder.video.source import OpenedSource
+
+    _check_interval(interval)
+    chosen = get_provider(provider)
+    chosen.check(interval)
+    if isinstance(source, FrameSequence | np.ndarray):
+        allowed = "None: frames in memory are sampled already"
+        if sampling is not None:
+            raise InvalidArgumentError("sampling", sampling, allowed)
+        if isinstance(source, FrameSequence) and sizing is not None:
+            raise InvalidArgumentError("sizing", sizing, "None: a FrameSequence is sized already")
+        frames = source if isinstance(source, FrameSequence) else frames_from_array(source, sizing=sizing)
+        return frames, chosen.signals(frames, interval=interval)
+    if not isinstance(source, str | bytes | bytearray | memoryview) and hasattr(source, "read"):
+        opened = OpenedSource(source)  # kept until the end: what cannot be rewound is read from its copy
+        source = cast("BinaryIO", opened.content())
+    chosen.check_file(source)
+    observer = chosen.observer(interval=interval)
+    frames = read_media(source, sampling=sampling, sizing=sizing, observer=observer, on_damage=on_damage)
+    return frames, chosen.signals(frames, interval=interval, observer=observer)
