@@ -1,0 +1,30 @@
+"""Which K patches of a clip are read: policies, exact budgets, saliency and the camera's own motion.
+
+Pure array code: frames and codec signals in, a :class:`~onevision_encoder.types.Selection` out.
+"""
+
+from onevision_encoder.selection.budget import resolve_budget
+from onevision_encoder.selection.camera import CameraMotion, fit_camera
+from onevision_encoder.selection.choose import select
+from onevision_encoder.selection.config import (
+    PolicyName,
+    ScoreName,
+    SelectionConfig,
+    needs_signals,
+    sampling_for,
+)
+from onevision_encoder.selection.saliency import Saliency, clip_saliency
+
+__all__ = [
+    "CameraMotion",
+    "PolicyName",
+    "Saliency",
+    "ScoreName",
+    "SelectionConfig",
+    "clip_saliency",
+    "fit_camera",
+    "needs_signals",
+    "resolve_budget",
+    "sampling_for",
+    "select",
+]

@@ -1,0 +1,91 @@
+"""What the frames themselves say about a cell: how much structure it has, and how much it changed.
+
+Axes: T frames, H W pixels, y x cells of 8x8 pixels, h w units (patches or 2x2 blocks of them). Statistics of cells look
+at every fourth row, whole: 16 samples a cell, in runs that a vector unit reads at full speed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onevision_encoder.types import CELL
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+ROW_STEP = 4
+SPAN = 2
+"""Slopes are measured over two pixels: less noise, and no chequerboard of a de-interlacer."""
+_SAMPLES = CELL * CELL // ROW_STEP
+
+
+def gradients(luma_THW: Bytes) -> tuple[Floats, Floats]:
+    """Mean absolute slope of each cell across and down, float32 [T, y, x], grey levels per pixel."""
+    H, W = luma_THW.shape[1:]
+    rows = np.arange(0, H, ROW_STEP)
+    here = np.ascontiguousarray(luma_THW[:, rows])
+    across = np.zeros_like(here)
+    if W > SPAN:
+        across[:, :, :-SPAN] = _distance(here[:, :, SPAN:], here[:, :, :-SPAN])
+        across[:, :, -SPAN:] = across[:, :, -SPAN - 1 : -SPAN]
+    down = _distance(luma_THW[:, np.minimum(rows + SPAN, H - 1)], here)
+    scale = np.float32(1 / (SPAN * _SAMPLES))
+    return _cell_sum(across) * scale, _cell_sum(down) * scale
+
+
+def frame_difference(luma_THW: Bytes, unit: int) -> Floats:
+    """Mean absolute difference from the frame before, float32 [T, h, w], grey levels; 0 for the first frame."""
+    T, H, W = luma_THW.shape
+    change_Thw = np.zeros((T, H // unit, W // unit), np.float32)
+    if T > 1:
+        change_Thw[1:] = _block_sum(_distance(luma_THW[1:], luma_THW[:-1]), unit, unit) / np.float32(unit * unit)
+    return change_Thw
+
+
+def difference_before(luma_THW: Bytes, lag: int, shift_T2: NDArray[np.int64], wanted_T: NDArray[np.bool_]) -> Floats:
+    """Mean absolute difference of each cell from the frame ``lag`` before, moved by ``shift_T2`` whole pixels (dx, dy).
+
+    float32 [T, y, x] grey levels; 255 where there is no such frame or the place lies outside it, and for frames that
+    are not ``wanted_T``.
+    """
+    T, H, W = luma_THW.shape
+    apart = np.full((T, -(-H // ROW_STEP), W), 255, np.uint8)
+    if lag < T and wanted_T[lag:].all() and not shift_T2.any():  # one pass for the whole clip
+        apart[lag:] = _distance(luma_THW[lag:, ::ROW_STEP], luma_THW[:-lag, ::ROW_STEP])
+        return _cell_sum(apart) / np.float32(_SAMPLES)
+    for t in np.flatnonzero(wanted_T[lag:]) + lag:
+        dx, dy = (int(d) for d in shift_T2[t])
+        top = -(-max(0, dy) // ROW_STEP) * ROW_STEP
+        left, bottom, right = max(0, dx), H + min(0, dy), W + min(0, dx)
+        if top < bottom and left < right:
+            now = luma_THW[t, top:bottom:ROW_STEP, left:right]
+            then = luma_THW[t - lag, top - dy : bottom - dy : ROW_STEP, left - dx : right - dx]
+            first = top // ROW_STEP
+            apart[t, first : first + len(now), left:right] = _distance(now, then)
+    return _cell_sum(apart) / np.float32(_SAMPLES)
+
+
+def _distance(a: Bytes, b: Bytes) -> Bytes:
+    distance: Bytes = np.maximum(a, b) - np.minimum(a, b)
+    return distance
+
+
+def _cell_sum(sampled: Bytes) -> Floats:
+    """Sums over cells of an array that holds every fourth row."""
+    return _block_sum(sampled, CELL // ROW_STEP, CELL)
+
+
+def _block_sum(values: Bytes, rows: int, cols: int) -> Floats:
+    """Sums over blocks of ``rows`` x ``cols``; the border is replicated to fill the last blocks."""
+    _, H, W = values.shape
+    down, right = -H % rows, -W % cols
+    if down or right:
+        values = np.pad(values, ((0, 0), (0, down), (0, right)), mode="edge")
+    tall = values[:, 0::rows].astype(np.uint16)
+    for i in range(1, rows):
+        tall += values[:, i::rows]
+    blocks = tall[:, :, 0::cols].astype(np.float32)
+    for i in range(1, cols):
+        blocks += tall[:, :, i::cols]
+    return blocks
