@@ -11,12 +11,24 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "OneVisionEncoderConfig": "onevision_encoder.model",
-    "OneVisionEncoderModel": "onevision_encoder.model",
-    "patch_scores": "onevision_encoder.codec",
-    "read_video": "onevision_encoder.video",
-    "select": "onevision_encoder.selection",
-    "tokenize": "onevision_encoder.tokens",
+    "Embeddings": "model",
+    "OneVisionEncoderConfig": "model",
+    "OneVisionEncoderModel": "model",
+    "Sampling": "video",
+    "SelectionConfig": "selection",
+    "Sizing": "video",
+    "TokenizeConfig": "tokens",
+    "embed_tokens": "model",
+    "load_encoder": "model",
+    "load_tokens": "tokens",
+    "pack": "tokens",
+    "patch_scores": "codec",
+    "read_clip": "tokens",
+    "read_media": "video",
+    "save_tokens": "tokens",
+    "select": "selection",
+    "tokenize": "tokens",
+    "write_preview": "view",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -24,7 +36,7 @@ __all__ = ["__version__", *_HOME]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

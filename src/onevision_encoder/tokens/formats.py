@@ -136,7 +136,8 @@ def _read(path: str | os.PathLike[str], *, columns: int | None) -> NDArray[np.in
     fits = array.ndim == 1 if columns is None else array.ndim == 2 and array.shape[1] == columns
     if not fits or not np.issubdtype(array.dtype, np.integer):
         raise TokenFileError(f"{path}: {array.dtype} {array.shape}; an integer array {wanted} is wanted")
-    return array.astype(np.int64)
+    indices: NDArray[np.int64] = array.astype(np.int64)
+    return indices
 
 
 def _write(path: str | os.PathLike[str], array: NDArray[np.int32]) -> None:

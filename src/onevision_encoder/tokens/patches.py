@@ -49,4 +49,5 @@ def gather(frames: FrameSequence, selection: Selection) -> NDArray[np.uint8]:
     if selection.shape != shape:
         raise ShapeError("selection.shape", selection.shape, f"{shape}, the grid of the frames")
     t, h, w = selection.positions_K3.T
-    return _blocks(frames.rgb_THW3, frames.patch)[t, h, w].reshape(len(selection), -1)
+    chosen: NDArray[np.uint8] = _blocks(frames.rgb_THW3, frames.patch)[t, h, w]
+    return chosen.reshape(len(selection), -1)
