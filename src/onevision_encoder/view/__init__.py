@@ -1,0 +1,37 @@
+"""view/: pictures of what was chosen: RGB arrays, contact sheets, and PNG, GIF and MP4 files."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onevision_encoder.view.animation import animation_frames as animation_frames
+    from onevision_encoder.view.preview import write_preview as write_preview
+    from onevision_encoder.view.render import render_frames as render_frames
+    from onevision_encoder.view.sheet import contact_sheet as contact_sheet
+    from onevision_encoder.view.style import DARK as DARK
+    from onevision_encoder.view.style import LIGHT as LIGHT
+    from onevision_encoder.view.style import Style as Style
+
+_HOME = {
+    "animation_frames": "animation",
+    "contact_sheet": "sheet",
+    "render_frames": "render",
+    "write_preview": "preview",
+    "DARK": "style",
+    "LIGHT": "style",
+    "Style": "style",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
