@@ -1,0 +1,278 @@
+"""Speed, memory and exactness of the encoder on a CPU, as ratios within one run.
+
+    python benchmarks/bench_encoder.py --out benchmarks/results/encoder
+
+writes ``encoder.json`` and ``encoder.md``. Variants are timed in turn, repeat by repeat, and medians are compared, so
+that a slow minute of the machine falls on all of them. Weights are random; time does not depend on them.
+
+Parts: ``dtype`` = eager float32 against SDPA float32 against the default dtype, 2,048 tokens; ``accuracy`` = cosine of
+the default dtype to float32; ``budget`` = 2,048 selected patches against all 16,384 of a video; ``memory`` = peak
+resident memory of a fresh process encoding all 16,384; ``packed`` = clips of mixed lengths against equal ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from torch.nn import functional
+
+from onevision_encoder.model import OneVisionEncoderModel, preset_config
+from onevision_encoder.model.precision import inference_dtype
+
+PARTS = ("dtype", "accuracy", "budget", "memory", "packed")
+VIDEO = (64, 224, 224)
+SELECTED = 2048
+PACKS = {
+    "32 images": ([256] * 32, [64, 448, 128, 384, 192, 320, 256, 256] * 4),
+    "8 clips": ([1024] * 8, [256, 512, 768, 896, 1024, 1280, 1536, 1920]),
+}
+
+
+def build(preset: str, dtype: torch.dtype, attention: str = "sdpa") -> OneVisionEncoderModel:
+    torch.manual_seed(0)
+    model = OneVisionEncoderModel(preset_config(preset, attn_implementation=attention)).eval()
+    return model.to(dtype)
+
+
+def make_pack(lengths: list[int]) -> dict[str, torch.Tensor]:
+    """A pack of clips whose patches lie in order on 16 x 16 grids."""
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.cat([torch.arange(n) for n in lengths])
+    return {
+        "pixel_values": torch.randn(sum(lengths), 588, generator=generator),
+        "patch_positions": torch.stack([rows // 256, rows % 256 // 16, rows % 16], dim=-1),
+        "cu_seqlens": torch.tensor([0, *lengths]).cumsum(0),
+    }
+
+
+def make_video() -> torch.Tensor:
+    """[1, 3, T, H, W] with structure at all scales and values like normalised pixels."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.randn(1, 3, 8, 9, 9, generator=generator)
+    smooth = functional.interpolate(coarse, size=VIDEO, mode="trilinear")
+    return smooth + 0.3 * torch.randn(smooth.shape, generator=generator)
+
+
+def interleaved(variants: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each call, after one call of each that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for repeat in range(-1, repeats):
+        for name, call in variants.items():
+            start = time.perf_counter()
+            with torch.inference_mode():
+                call()
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def timed(seconds: dict[str, list[float]], against: str) -> dict[str, dict[str, object]]:
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    return {
+        name: {"seconds": times, "median": medians[name], f"{against} / this": medians[against] / medians[name]}
+        for name, times in seconds.items()
+    }
+
+
+def bench_dtype(preset: str, repeats: int) -> dict[str, object]:
+    dtype = inference_dtype("cpu").dtype
+    pack = make_pack([SELECTED])
+    exact = build(preset, torch.float32)
+    default = copy.deepcopy(exact).to(dtype)
+
+    def run_exact(attention: str) -> None:
+        exact.set_attn_implementation(attention)
+        exact(**pack)
+
+    variants = {
+        "eager float32": lambda: run_exact("eager"),
+        "sdpa float32": lambda: run_exact("sdpa"),
+        f"default (sdpa {str(dtype).removeprefix('torch.')})": lambda: default(**pack),
+    }
+    return {"tokens": SELECTED, "variants": timed(interleaved(variants, repeats), "eager float32")}
+
+
+def scale_like_trained(model: OneVisionEncoderModel) -> None:
+    """Wider weights, uneven norms and two channels of massive activations.
+
+    At initialisation attention is nearly uniform (logits with a standard deviation of 0.4) and errors average out.
+    Here it is 2.6 to 4, which is what trained layers have, and the residual stream grows through depth.
+    """
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "q_proj.weight" in name or "k_proj.weight" in name:
+                parameter.mul_(2.5)
+            elif "norm" in name and name.endswith("weight"):
+                parameter.copy_(torch.exp(0.5 * noise))
+            elif name.endswith("bias"):
+                parameter.copy_(0.1 * noise)
+            elif "patch_embedding" not in name:
+                parameter.mul_(1.5)
+        model.encoder.layers[3].mlp.fc2.bias[[5, 77]] = 60.0
+
+
+def bench_accuracy(preset: str) -> dict[str, object]:
+    dtype = inference_dtype("cpu").dtype
+    clip = make_video()[:, :, :8]
+    result: dict[str, object] = {}
+    for weights in ("initial", "scaled like trained ones"):
+        exact = build(preset, torch.float32)
+        if weights != "initial":
+            scale_like_trained(exact)
+        rounded = copy.deepcopy(exact).to(dtype)
+        with torch.inference_mode():
+            wanted, got = exact(clip), rounded(clip)
+        cosine = {
+            name: functional.cosine_similarity(getattr(got, name).double(), getattr(wanted, name).double(), dim=-1)
+            for name in ("last_hidden_state", "pooler_output")
+        }
+        result[weights] = {
+            "tokens, lowest": cosine["last_hidden_state"].min().item(),
+            "tokens, mean": cosine["last_hidden_state"].mean().item(),
+            "pooled, lowest": cosine["pooler_output"].min().item(),
+        }
+    return {"dtype": str(dtype).removeprefix("torch."), "cosine to float32": result}
+
+
+def bench_budget(preset: str, repeats: int) -> dict[str, object]:
+    model = build(preset, inference_dtype("cpu").dtype)
+    video = make_video()
+    total = VIDEO[0] * (VIDEO[1] // 14) * (VIDEO[2] // 14)
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(2))[:SELECTED].sort().values[None]
+    whole, part = f"all {total:,}", f"{SELECTED:,} selected"
+    variants = {part: lambda: model(video, visible_indices=chosen), whole: lambda: model(video)}
+    return {"variants": timed(interleaved(variants, repeats), whole)}
+
+
+def bench_memory(preset: str, threads: int) -> dict[str, object]:
+    """Peak resident memory of a process that imports, builds the model, makes the video and encodes all of it."""
+    peaks = {}
+    for dtype in sorted({"float32", str(inference_dtype("cpu").dtype).removeprefix("torch.")}):
+        command = [sys.executable, __file__, "--preset", preset, "--threads", str(threads), "--memory-child", dtype]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[dtype] = json.loads(done.stdout.splitlines()[-1])
+    return {"peak resident GB": peaks}
+
+
+def memory_child(preset: str, dtype: str) -> None:
+    model = build(preset, getattr(torch, dtype))
+    with torch.inference_mode():
+        model(make_video())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak * (1 if sys.platform == "darwin" else 1024) / 1e9)
+
+
+def bench_packed(preset: str, repeats: int) -> dict[str, object]:
+    model = build(preset, inference_dtype("cpu").dtype)
+    result: dict[str, object] = {}
+    for name, (equal, mixed) in PACKS.items():
+        assert sum(equal) == sum(mixed)
+        packs = {"equal": make_pack(equal), "mixed": make_pack(mixed)}
+        seconds = interleaved({kind: lambda p=pack: model(**p) for kind, pack in packs.items()}, repeats)
+        medians = {kind: statistics.median(times) for kind, times in seconds.items()}
+        result[name] = {
+            "tokens": sum(equal),
+            "mixed lengths": mixed,
+            "seconds": seconds,
+            "mixed / equal": medians["mixed"] / medians["equal"],
+            "mixed / equal, products of attention": sum(n * n for n in mixed) / sum(n * n for n in equal),
+        }
+    return result
+
+
+def environment(threads: int) -> dict[str, object]:
+    cpu = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
+    git = ["git", "-C", str(Path(__file__).parent)]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    return {
+        "cpu": cpu,
+        "threads": threads,
+        "default dtype": f"{inference_dtype('cpu').dtype} ({inference_dtype('cpu').reason})",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "commit": (commit.stdout.strip() or "none") + (" and changes" if changed.stdout.strip() else ""),
+        "command": " ".join(["python benchmarks/bench_encoder.py", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def to_markdown(report: dict[str, object]) -> str:
+    lines = ["# Encoder on a CPU", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in report["environment"].items()]
+    for part in ("dtype", "budget"):
+        if part in report:
+            variants = report[part]["variants"]
+            ratio = next(key for key in next(iter(variants.values())) if key.endswith("/ this"))
+            lines += ["", f"## {part}", "", f"| variant | median s | {ratio} |", "|---|---|---|"]
+            lines += [f"| {name} | {row['median']:.2f} | {row[ratio]:.2f} |" for name, row in variants.items()]
+    if "accuracy" in report:
+        rows = report["accuracy"]["cosine to float32"]
+        names = list(next(iter(rows.values())))
+        lines += ["", f"## accuracy: cosine of {report['accuracy']['dtype']} to float32", ""]
+        lines += [f"| weights | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        lines += [f"| {kind} | {' | '.join(f'{row[name]:.6f}' for name in names)} |" for kind, row in rows.items()]
+    if "memory" in report:
+        lines += ["", "## memory: a fresh process encodes all 16,384 tokens", "", "| dtype | peak GB |", "|---|---|"]
+        lines += [f"| {dtype} | {peak:.2f} |" for dtype, peak in report["memory"]["peak resident GB"].items()]
+    if "packed" in report:
+        ratios = ["mixed / equal", "mixed / equal, products of attention"]
+        lines += ["", "## packed", "", f"| pack | tokens | {' | '.join(ratios)} |", "|---|---|---|---|"]
+        for name, row in report["packed"].items():
+            lines.append(f"| {name} | {row['tokens']} | {' | '.join(f'{row[ratio]:.3f}' for ratio in ratios)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--preset", default="large")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5, help="counted calls of each variant (the budget part: half)")
+    parser.add_argument("--out", type=Path, help="path without suffix; .json and .md are written")
+    parser.add_argument("--memory-child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory_child:
+        memory_child(args.preset, args.memory_child)
+        return
+    benches: dict[str, Callable[[], dict[str, object]]] = {
+        "dtype": lambda: bench_dtype(args.preset, args.repeats),
+        "accuracy": lambda: bench_accuracy(args.preset),
+        "budget": lambda: bench_budget(args.preset, max(1, args.repeats // 2)),
+        "memory": lambda: bench_memory(args.preset, args.threads),
+        "packed": lambda: bench_packed(args.preset, args.repeats),
+    }
+    report: dict[str, object] = {"environment": environment(args.threads) | {"preset": args.preset}}
+    for part in args.parts:
+        print(f"{part} ...", file=sys.stderr, flush=True)
+        report[part] = benches[part]()
+    text = to_markdown(report)
+    print(text)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+        args.out.with_suffix(".md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""The encoder: a vision transformer over packed patches with three-axis RoPE and an attention-pooling head.
+
+Axes: N tokens of the pack, S segments (clips or images), C width, D = 3*p*p, B batch, L tokens of a batch item,
+3 = (t, h, w) or RGB.
+
+Parameter names, shapes and the forward pass are those of the published checkpoints (the original's
+``modeling_onevision_encoder.py``); ``tests/model/test_parity.py`` holds them to it. There are no buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import PreTrainedModel
+
+from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.model.attention import AttentionPlan, plan_attention
+from onevision_encoder.model.block import EncoderLayer
+from onevision_encoder.model.checkpoint import check_loading_info
+from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.inputs import PackedInput, build_input
+from onevision_encoder.model.layers import LayerNorm, PatchEmbeddings, RMSNorm, make_norm, widen
+from onevision_encoder.model.pooling import PoolingHead
+from onevision_encoder.model.rope import RopeTable, rope_table
+from onevision_encoder.model.tiled import TiledRunner
+
+
+class Encoder(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: OneVisionEncoderConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config, i) for i in range(config.num_hidden_layers))
+
+    def forward(
+        self, x_NC: Tensor, rope: RopeTable, plan: AttentionPlan, keep_states: bool = False
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Returns the stream after the last block, the stream before each block and the attention weights."""
+        states: list[Tensor] = []
+        attentions: list[Tensor] = []
+        runner = TiledRunner(plan, rope) if TiledRunner.applies(x_NC, plan) else None
+        for layer in cast(Iterable[EncoderLayer], self.layers):
+            if runner is not None:
+                if keep_states:
+                    states.append(x_NC.clone())  # the runner overwrites it
+                runner.run(layer, x_NC)
+                continue
+            if keep_states:
+                states.append(x_NC)
+            x_NC, weights = layer(x_NC, rope, plan)
+            if weights is not None:
+                attentions.append(weights)
+        return x_NC, states, attentions
+
+
+class OneVisionEncoderModel(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """Encodes patches, images and videos; see :meth:`forward` for the layouts.
+
+    Attention is SDPA unless ``attn_implementation`` says otherwise.
+    """
+
+    config_class = OneVisionEncoderConfig
+    config: OneVisionEncoderConfig
+    base_model_prefix = "onevision_encoder"
+    main_input_name = "pixel_values"
+    input_modalities = ["image", "video"]  # noqa: RUF012  (transformers declares it so)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["EncoderLayer", "PoolingHead"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: OneVisionEncoderConfig) -> None:
+        super().__init__(config)
+        self.embeddings = PatchEmbeddings(config)
+        self.layernorm_pre = make_norm(config)
+        self.encoder = Encoder(config)
+        self.layernorm_post = make_norm(config) if config.use_head else None
+        self.head = PoolingHead(config) if config.use_head else None
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        *,
+        visible_indices: Tensor | None = None,
+        patch_positions: Tensor | None = None,
+        cu_seqlens: Tensor | Sequence[int] | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Encode normalised pixels, told apart by rank.
+
+        Args:
+            pixel_values: floats of any precision (they are cast to the dtype of the weights):
+                ``[N, D]`` packed patches in (channel, y, x) order, of any number of clips end to end;
+                ``[B, 3, H, W]`` images; ``[B, 3, T, H, W]`` videos. H and W are multiples of the patch.
+            visible_indices: integers [B, K] into the patches of an item, ordered (t, h, w); dense input only.
+                K different from the number of patches L: only those are embedded and encoded, at their
+                positions. K = L: nothing is dropped, and the indices say where each patch is, on a grid of
+                ``rope_temporal_size`` frames (the original's rule; to be clear, say ``patch_positions``).
+            patch_positions: (t, h, w) for RoPE, integers or floats, [N, 3] for packed input (required) and
+                [B, K, 3] or [1, K, 3] for dense input. Without it a video has t = 0 .. T-1, whatever T is
+                (weights trained on 64 frames have not seen t > 63).
+            cu_seqlens: bounds of the segments of packed input, S + 1 integers 0 ... N; None = one segment.
+                Segments never see each other.
+            output_attentions: needs ``attn_implementation="eager"`` and segments of one length.
+        Returns:
+            ``BaseModelOutputWithPooling`` in the dtype of the weights: ``last_hidden_state`` [N, C] for packed
+            and [B, K, C] for dense input, after ``layernorm_post`` if there is a head; ``pooler_output`` [S, C]
+            or [B, C], None without a head; ``hidden_states``: layers + 1 entries, the first after
+            ``layernorm_pre``, the last before ``layernorm_post``; ``attentions``: [B, heads, K, K] for each layer.
+        Raises:
+            ShapeError, InvalidArgumentError: naming the argument, its value and what is accepted.
+        """
+        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        packed = build_input(
+            pixel_values,
+            config=self.config,
+            visible_indices=visible_indices,
+            patch_positions=patch_positions,
+            cu_seqlens=cu_seqlens,
+        )
+        if want_attentions:
+            self._check_attentions(packed)
+        x_NC, states, attentions = self._encode(packed, keep_states=bool(want_states))
+        if want_states:
+            states = [*states, x_NC]
+        dtype = self.dtype
+        last_NC = x_NC if self.layernorm_post is None else self.layernorm_post(x_NC)
+        pooled_SC = None if self.head is None else self.head(last_NC, packed.segments).to(dtype)
+
+        def shaped(x: Tensor) -> Tensor:
+            x = x.to(dtype)
+            return x if packed.batch is None else torch.unflatten(x, 0, packed.batch)
+
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=shaped(last_NC),
+            pooler_output=pooled_SC,
+            hidden_states=tuple(shaped(state) for state in states) if want_states else None,
+            attentions=tuple(attentions) if want_attentions else None,
+        )
+        return output if as_dict else output.to_tuple()
+
+    def _encode(self, packed: PackedInput, keep_states: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """The packed core: patches, positions, segments -> residual stream [N, C], at least float32."""
+        config = self.config
+        rope = rope_table(
+            packed.positions_N3,
+            head_dim=config.hidden_size // config.num_attention_heads,
+            theta=config.rope_theta,
+            mode=config.rope_mode,
+        )
+        plan = plan_attention(config._attn_implementation, packed.segments, packed.patches_ND.device)
+        x_NC = widen(self.layernorm_pre(self.embeddings(packed.patches_ND)))
+        encoded: tuple[Tensor, list[Tensor], list[Tensor]] = self.encoder(x_NC, rope, plan, keep_states)
+        return encoded
+
+    def _check_attentions(self, packed: PackedInput) -> None:
+        name = self.config._attn_implementation
+        if name != "eager":
+            raise InvalidArgumentError(
+                "output_attentions", True, f'False with attn_implementation={name!r}; only "eager" has the weights'
+            )
+        if len(packed.segments.runs) != 1:
+            raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.patch_embedding
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights, zero biases, unit norms. transformers keeps loaded tensors out of reach of these calls."""
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, LayerNorm | RMSNorm):
+            nn.init.ones_(module.weight)
+            if isinstance(module, LayerNorm):
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.MultiheadAttention):
+            nn.init.normal_(module.in_proj_weight, std=std)
+            nn.init.zeros_(module.in_proj_bias)
+        elif isinstance(module, PoolingHead):
+            nn.init.normal_(module.probe, std=std)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any
+    ) -> Any:
+        """As in transformers, but a checkpoint that does not fit the model is an error, not a warning.
+
+        Raises:
+            CheckpointError: tensors are missing, or there are tensors the model has no place for (those of the
+                head may be left out on purpose, with ``use_head=False``).
+        """
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        model, info = loaded
+        check_loading_info(pretrained_model_name_or_path, info, use_head=model.config.use_head)
+        return (model, info) if output_loading_info else model

@@ -1,0 +1,118 @@
+"""Which tokens of a pack may see each other: consecutive segments, one for each clip.
+
+Axes: N tokens of the pack, S segments, B items of a dense batch, L tokens of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from onevision_encoder.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Run:
+    """``count`` neighbouring segments of ``length`` tokens each, from row ``start`` on: one batched attention."""
+
+    start: int
+    count: int
+    length: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + self.count * self.length)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of attention: ``count`` x ``queries`` rows from ``start`` see ``count`` x ``keys`` rows from ``seen``."""
+
+    start: int
+    count: int
+    queries: int
+    seen: int
+    keys: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + self.count * self.queries)
+
+    @property
+    def seen_rows(self) -> slice:
+        return slice(self.seen, self.seen + self.count * self.keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments:
+    """Block-diagonal structure of a pack, known on the host, so that no layer asks the device for it."""
+
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def dense(cls, batch: int, length: int) -> Segments:
+        """B items of L tokens each."""
+        return cls(runs=(Run(0, batch, length),))
+
+    @classmethod
+    def from_cu_seqlens(cls, cu_seqlens: Tensor | Sequence[int] | None, num_tokens: int) -> Segments:
+        """Segments of a pack from their bounds.
+
+        Args:
+            cu_seqlens: S + 1 integers 0 ... N, strictly increasing; None = all tokens are one segment.
+            num_tokens: N.
+        Raises:
+            ShapeError: the bounds are not of that form.
+        """
+        if cu_seqlens is None:
+            return cls.dense(1, num_tokens)
+        bounds = torch.as_tensor(cu_seqlens)
+        allowed = f"1-D integers 0 ... {num_tokens} (the number of tokens), strictly increasing"
+        if bounds.ndim != 1 or len(bounds) < 2 or bounds.is_floating_point() or bounds.dtype == torch.bool:
+            raise ShapeError("cu_seqlens", (tuple(bounds.shape), str(bounds.dtype)), allowed)
+        ends = bounds.tolist()
+        increasing = all(a < b for a, b in pairwise(ends))
+        if ends[0] != 0 or ends[-1] != num_tokens or not increasing:
+            raise ShapeError("cu_seqlens", ends, allowed)
+        runs: list[Run] = []
+        for start, stop in pairwise(ends):
+            if runs and runs[-1].length == stop - start:
+                runs[-1] = replace(runs[-1], count=runs[-1].count + 1)
+            else:
+                runs.append(Run(start, 1, stop - start))
+        return cls(runs=tuple(runs))
+
+    @property
+    def count(self) -> int:
+        """S."""
+        return sum(run.count for run in self.runs)
+
+    @property
+    def longest(self) -> int:
+        return max(run.length for run in self.runs)
+
+    def lengths(self) -> list[int]:
+        return [run.length for run in self.runs for _ in range(run.count)]
+
+    def cu_seqlens(self, device: torch.device) -> Tensor:
+        """int32 [S + 1] on the device, as variable-length attention kernels take it."""
+        lengths = torch.tensor([0, *self.lengths()], dtype=torch.int32)
+        return lengths.cumsum(0, dtype=torch.int32).to(device)
+
+    def tiles(self, most: int) -> Iterator[Tile]:
+        """Cut attention into pieces of at most ``most`` query rows: a long segment gives several, short ones share."""
+        for run in self.runs:
+            start, count, length = run.start, run.count, run.length
+            if length > most:
+                for segment in range(start, start + count * length, length):
+                    for first in range(0, length, most):
+                        yield Tile(segment + first, 1, min(most, length - first), segment, length)
+            else:
+                group = most // length
+                for i in range(0, count, group):
+                    at, n = start + i * length, min(group, count - i)
+                    yield Tile(at, n, length, at, length)
