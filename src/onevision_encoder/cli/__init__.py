@@ -1,0 +1,44 @@
+"""`ove`: one thin subcommand per verb, each a dataclass of its options with a ``run`` that returns an exit code.
+
+Exit codes: 0 all inputs done, 1 some inputs failed (they are listed), 2 the call itself is wrong, 130 interrupted.
+Results go to standard output (JSON with ``--json``), progress and complaints to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onevision_encoder import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the ``ove`` command; returns the exit code, or raises SystemExit as argparse would."""
+    import tyro
+
+    from onevision_encoder.cli.encode import Encode
+    from onevision_encoder.cli.inspect import Inspect
+    from onevision_encoder.cli.preview import Preview
+    from onevision_encoder.cli.tokens import Tokens
+    from onevision_encoder.errors import OneVisionError
+
+    words = sys.argv[1:] if argv is None else list(argv)
+    verbs: dict[str, Callable[..., Any]] = {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview}
+    flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    if words and words[0] in verbs:  # parsed alone, a verb's complaints name the option and nothing else
+        verb = tyro.cli(verbs[words[0]], prog=f"ove {words[0]}", args=words[1:], config=flags)
+    elif words == ["--version"]:
+        print(f"ove {__version__}")
+        return 0
+    else:
+        about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
+        verb = tyro.extras.subcommand_cli_from_dict(verbs, prog="ove", description=about, args=words, config=flags)
+    try:
+        return int(verb.run())
+    except OneVisionError as error:
+        print(f"ove: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ove: interrupted; run the same command again to go on where it stopped", file=sys.stderr)
+        return 130

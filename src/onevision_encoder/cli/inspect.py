@@ -1,0 +1,123 @@
+"""`ove inspect FILE`: what the stream is, what its signals say, and where the tokens would go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from onevision_encoder.tokens.pipeline import ClipReading, TokenizeConfig, read_clip
+from onevision_encoder.types import CodecSignals, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Show stream facts, signal statistics and tokens per frame of a video or image."""
+
+    file: Annotated[str, tyro.conf.Positional]
+    """Video, image or URL."""
+    how: TokenizeConfig = field(default_factory=TokenizeConfig)
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> int:
+        facts = summarise(read_clip(self.file, self.how))
+        print(json.dumps(facts, indent=2) if self.json else _text(facts))
+        return 0
+
+
+def summarise(reading: ClipReading) -> dict[str, Any]:
+    """Facts of a reading as JSON-able values."""
+    frames, selection = reading.frames, reading.selection
+    return {
+        "source": asdict(frames.source),
+        "sampled": {
+            "frames": frames.num_frames,
+            "height": int(frames.rgb_THW3.shape[1]),
+            "width": int(frames.rgb_THW3.shape[2]),
+            "grid": list(frames.grid),
+            "patch": frames.patch,
+            "frame_index": frames.frame_index_T.tolist(),
+            "pts_seconds": np.round(frames.pts_seconds_T, 6).tolist(),
+            "keyframes": np.flatnonzero(frames.keyframe_T).tolist(),
+        },
+        "signals": None if reading.signals is None else _signals(reading.signals),
+        "selection": {
+            "tokens": len(selection),
+            "of": frames.num_patches,
+            "tokens_per_frame": selection.tokens_per_frame_T.tolist(),
+            "kinds": {kind.name.lower(): int((selection.kind_K == kind).sum()) for kind in Kind},
+            "provenance": dict(selection.provenance),
+        },
+    }
+
+
+def _signals(signals: CodecSignals) -> dict[str, Any]:
+    inter = signals.valid_T[:, None, None] & ~signals.intra_Tyx
+    speed = np.hypot(signals.motion_Tyx2[..., 0], signals.motion_Tyx2[..., 1])[inter]
+    residual = signals.residual_Tyx[inter]
+    return {
+        "provider": signals.provenance.get("provider"),
+        "interval": signals.interval,
+        "motion_pixels": _spread(speed),
+        "residual_levels": _spread(residual),
+        "bits_per_cell": None if signals.bits_Tyx is None else _spread(signals.bits_Tyx[inter]),
+        "moving_share": float((speed > 0.5).mean()) if speed.size else None,
+        "cuts": np.flatnonzero(signals.cut_T).tolist(),
+        "frames_without_signal": np.flatnonzero(~signals.valid_T).tolist(),
+    }
+
+
+def _spread(values: np.ndarray[Any, Any]) -> dict[str, float] | None:
+    """Mean, median and 95th percentile over predicted cells; None where no cell was predicted."""
+    if not values.size:
+        return None
+    return {"mean": float(values.mean()), "median": float(np.median(values)), "p95": float(np.percentile(values, 95))}
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    source, sampled, signals, chosen = (facts[k] for k in ("source", "sampled", "signals", "selection"))
+    rate = f", {source['fps']:.3g} fps" if source["fps"] else ""
+    length = f", {source['duration_seconds']:.2f} s" if source["duration_seconds"] else ""
+    colour = ", ".join(str(source[k]) for k in ("pixel_format", "color_space", "color_range") if source[k])
+    counted = "1 frame" if source["num_frames"] == 1 else f"{source['num_frames']} frames"
+    lines = [
+        f"source     {source['name']}",
+        f"stream     {source['codec']}, {source['width']}x{source['height']}{rate}, {counted}{length}",
+        f"pixels     {colour or 'unstated'}, rotation {source['rotation']}",
+        f"damage     {source['frames_lost']} frames lost, {source['frames_corrupt']} flagged corrupt",
+        f"sampled    {sampled['frames']} frames at {sampled['width']}x{sampled['height']}:"
+        f" {sampled['grid'][0]}x{sampled['grid'][1]} patches of {sampled['patch']}",
+    ]
+    if signals is not None:
+        lines += [
+            f"signals    {signals['provider']}, interval {signals['interval']}, cuts at rows {signals['cuts']}",
+            f"  motion   {_words(signals['motion_pixels'])} pixels",
+            f"  residual {_words(signals['residual_levels'])} grey levels",
+            f"  bits     {_words(signals['bits_per_cell'])}",
+        ]
+    kinds = ", ".join(f"{n} {kind}" for kind, n in chosen["kinds"].items() if n)
+    lines += [
+        f"tokens     {chosen['tokens']} of {chosen['of']} ({100 * chosen['tokens'] / chosen['of']:.1f} %): {kinds}",
+        f"per frame  {_sparkline(chosen['tokens_per_frame'])}  {_ranges(chosen['tokens_per_frame'])}",
+    ]
+    return "\n".join(lines)
+
+
+def _words(spread: Mapping[str, float] | None) -> str:
+    if spread is None:
+        return "not given"
+    return f"mean {spread['mean']:.2f}, median {spread['median']:.2f}, 95th percentile {spread['p95']:.2f}"
+
+
+def _sparkline(counts: list[int]) -> str:
+    top = max(counts)
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * n // top)] for n in counts)
+
+
+def _ranges(counts: list[int]) -> str:
+    return f"{min(counts)}..{max(counts)}, median {int(np.median(counts))}"
