@@ -20,10 +20,10 @@ demo: .venv-demo/ready
 	fi && \
 	set -x && \
 	$(DEMO_BIN)/ove inspect "$$video" --budget $(BUDGET) && \
-	$(DEMO_BIN)/ove tokens "$$video" --budget $(BUDGET) --out demo && \
-	$(DEMO_BIN)/ove encode "$$video" --budget $(BUDGET) --model $(MODEL) --out demo && \
+	$(DEMO_BIN)/ove tokens "$$video" --budget $(BUDGET) --out demo/tokens && \
+	$(DEMO_BIN)/ove encode "$$video" --budget $(BUDGET) --model $(MODEL) --out demo/embeddings && \
 	$(DEMO_BIN)/ove preview "$$video" --budget $(BUDGET) --out demo/preview.png && \
-	ls -l demo
+	ls -l demo demo/tokens demo/embeddings
 
 test: .venv-test/ready
 	$(TEST_BIN)/python -m ruff check .

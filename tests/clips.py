@@ -21,7 +21,7 @@ def write_video(
     options: Mapping[str, str] | None = None,
     pts: Sequence[int] | None = None,
 ) -> Path:
-    """Encode RGB frames into ``path`` (its suffix names the container). ``pts`` in ticks of 1/1000 s makes the rate variable."""
+    """Encode RGB frames into ``path``, whose suffix names the container; ``pts`` in milliseconds vary the rate."""
     _, H, W, _ = frames_THW3.shape
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=dict(options or {}))
@@ -50,7 +50,7 @@ def textured(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 def moving_square(
     frames: int = 16, height: int = 112, width: int = 112, *, side: int = 28, step: int = 4, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """[T, H, W, 3]: a textured square that moves ``step`` pixels to the right a frame over a still textured background."""
+    """[T, H, W, 3]: a textured square that moves ``step`` pixels to the right a frame over a still background."""
     clip = np.repeat(textured(height, width, seed)[None], frames, 0)
     patch = 255 - textured(side, side, seed + 1)
     top = (height - side) // 2

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from clips import write_video
 from video_reference import numbered, plain_frames, read_number, sized_like_the_reader
 
-from onevision_encoder.video import Sampling, decode, read_video
-from onevision_encoder.video.decode import plan_runs
+from onevision_encoder.video import Sampling, decode, read_video, reader
+from onevision_encoder.video.decode import decode_runs, plan_runs
 from onevision_encoder.video.index import read_table
 from onevision_encoder.video.source import OpenedSource
 
@@ -64,11 +65,24 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
+def watch_passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which decoding passes the reader makes: fast, or careful (the one after damage)."""
+    passes: list[str] = []
+
+    def watched(*arguments: Any, one_thread: bool = False, **options: Any) -> Any:
+        passes.append("careful" if one_thread else "fast")
+        return decode_runs(*arguments, one_thread=one_thread, **options)
+
+    monkeypatch.setattr(reader, "decode_runs", watched)
+    return passes
+
+
 @pytest.mark.parametrize("name", STREAMS)
 def test_pixels_and_indices_equal_plain_decoding(
     streams: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode, "_SEEK_BYTES", 0)  # seek wherever that is allowed at all
+    passes = watch_passes(monkeypatch)
     plain = sized_like_the_reader(plain_frames(streams[name]))
     assert len(plain) == COUNT
     for sampling in SAMPLINGS:
@@ -81,6 +95,17 @@ def test_pixels_and_indices_equal_plain_decoding(
             wanted = np.linspace(0, COUNT - 1, sampling.num_frames or 0).astype(int)
             np.testing.assert_array_equal(frames.frame_index_T, wanted)
     assert "unidentified_frames" not in frames.provenance
+    assert passes == ["fast"] * len(SAMPLINGS)  # right at once, not by reading again with nothing left out
+
+
+@pytest.mark.parametrize("name", [name for name in STREAMS if name.endswith(("mp4", "mkv", "webm"))])
+def test_runs_start_at_clean_restarts(streams: dict[str, Path], name: str) -> None:
+    table = read_table(OpenedSource(streams[name]))
+    for frame in range(COUNT):
+        (run,) = plan_runs(table, [frame])
+        assert run.start <= run.end == table.packet_N[frame]
+        assert run.start == 0 or table.restart_P[run.start]
+        assert table.rank_P[run.start] <= frame  # leading frames of an open group belong to the group before
 
 
 @pytest.mark.parametrize(("name", "fewer"), [("h264.mp4", True), ("open_gop.mkv", False), ("vp9.webm", True)])

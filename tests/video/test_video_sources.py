@@ -52,7 +52,7 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         sound = container.add_stream("aac", rate=44100)
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         silence.sample_rate = 44100
         container.mux(sound.encode(silence))

@@ -78,15 +78,17 @@ def plan_runs(table: PacketTable, wanted: Sequence[int]) -> list[Run]:
     if table.facts.container not in _EXACT_CONTAINERS or not table.timed or table.has_extra:
         return [plain_run(table, wanted)]
     restarts = np.flatnonzero(table.restart_P & (table.rank_P >= 0))
-    runs: list[tuple[int, int, set[int]]] = []
-    for frame in sorted(wanted, key=lambda index: int(table.packet_N[index])):
+    spans = []
+    for frame in wanted:
         packet = int(table.packet_N[frame])
         before = restarts[: np.searchsorted(restarts, packet, side="right")]
         usable = before[table.rank_P[before] <= frame]
-        start = int(usable[-1]) if len(usable) else 0
+        spans.append((int(usable[-1]) if len(usable) else 0, packet, frame))
+    runs: list[tuple[int, int, set[int]]] = []
+    for start, packet, frame in sorted(spans):
         if runs and start <= runs[-1][1]:
-            first, _, frames = runs[-1]
-            runs[-1] = (first, packet, frames | {frame})
+            first, last, frames = runs[-1]
+            runs[-1] = (first, max(last, packet), frames | {frame})
         else:
             runs.append((start, packet, {frame}))
     return [Run(start=start, end=end, wanted=frozenset(frames)) for start, end, frames in runs]
