@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import platform
 import resource
 import statistics
@@ -36,7 +37,7 @@ VIDEO = (64, 224, 224)
 SELECTED = 2048
 PACKS = {
     "32 images": ([256] * 32, [64, 448, 128, 384, 192, 320, 256, 256] * 4),
-    "8 clips": ([1024] * 8, [256, 512, 768, 896, 1024, 1280, 1536, 1920]),
+    "8 clips": ([1024] * 8, [512, 1536, 640, 1408, 768, 1280, 896, 1152]),
 }
 
 
@@ -212,6 +213,7 @@ def environment(threads: int) -> dict[str, object]:
         "platform": f"{platform.system()} {platform.machine()}",
         "commit": (commit.stdout.strip() or "none") + (" and changes" if changed.stdout.strip() else ""),
         "command": " ".join(["python benchmarks/bench_encoder.py", *sys.argv[1:]]),
+        "load before": f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown",
         "date": time.strftime("%Y-%m-%d"),
     }
 
@@ -236,9 +238,11 @@ def to_markdown(report: dict[str, object]) -> str:
         lines += [f"| {dtype} | {peak:.2f} |" for dtype, peak in report["memory"]["peak resident GB"].items()]
     if "packed" in report:
         ratios = ["mixed / equal", "mixed / equal, products of attention"]
-        lines += ["", "## packed", "", f"| pack | tokens | {' | '.join(ratios)} |", "|---|---|---|---|"]
+        lines += ["", "## packed", "", f"| pack | tokens | lengths | {' | '.join(ratios)} |", "|---|---|---|---|---|"]
         for name, row in report["packed"].items():
-            lines.append(f"| {name} | {row['tokens']} | {' | '.join(f'{row[ratio]:.3f}' for ratio in ratios)} |")
+            lengths = f"{min(row['mixed lengths'])}..{max(row['mixed lengths'])}"
+            cells = [name, str(row["tokens"]), lengths, *(f"{row[ratio]:.3f}" for ratio in ratios)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
