@@ -8,7 +8,7 @@ DEMO_BIN = .venv-demo/bin
 TEST_BIN = .venv-test/bin
 PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test check slow soak bench clean
+.PHONY: demo test slow soak bench clean
 .PRECIOUS: .venv-%/python
 
 demo: .venv-demo/ready

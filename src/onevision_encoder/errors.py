@@ -88,9 +88,14 @@ class TokenFileError(OneVisionError):
     """A token file is not one of ours, is of an unknown schema version, or contradicts itself."""
 
 
-class MissingDependencyError(OneVisionError, ImportError):
-    """An optional dependency is not installed; the message carries the install command."""
+class CheckpointError(OneVisionError):
+    """Weights cannot be loaded.
 
-    def __init__(self, feature: str, extra: str) -> None:
-        self.feature, self.extra = feature, extra
-        super().__init__(f"{feature} needs an optional dependency: pip install 'onevision-encoder[{extra}]'")
+    Args:
+        source: folder, hub id or whatever the caller named.
+        cause: what is wrong and what would be accepted, in words.
+    """
+
+    def __init__(self, source: object, cause: str) -> None:
+        self.source, self.cause = str(source), cause
+        super().__init__(f"{self.source}: {cause}")

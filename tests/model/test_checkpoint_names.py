@@ -167,6 +167,9 @@ def test_missing_and_unexpected_tensors_are_errors(tmp_path):
     edit(tmp_path, lambda t: t.update({"encoder.layers.1.mlp.fc2.bias": torch.zeros(128), "cls_token": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match=r"no place in the model \(cls_token\)"):
         OneVisionEncoderModel.from_pretrained(tmp_path)
+    edit(tmp_path, lambda t: t.update({"head.extra": t.pop("cls_token")}))
+    with pytest.raises(CheckpointError, match=r"no place in the model \(head.extra\)"):
+        OneVisionEncoderModel.from_pretrained(tmp_path)
 
 
 def test_the_head_may_be_left_out_on_purpose(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from encoders import scaled_model
 
-from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.model import CheckpointError, load_encoder, precision
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError
+from onevision_encoder.model import load_encoder, precision
 
 
 def test_preset_is_random_and_says_so():

@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onevision_encoder.model.checkpoint import CheckpointError
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import save_embeddings
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from onevision_encoder.model.loading import LoadedEncoder, load_encoder
 
 _HOME = {
-    "CheckpointError": "checkpoint",
     "Embeddings": "embed",
     "LoadedEncoder": "loading",
     "OneVisionEncoderConfig": "configuration",
@@ -29,7 +27,6 @@ _HOME = {
 
 __all__ = [
     "PRESETS",
-    "CheckpointError",
     "Embeddings",
     "LoadedEncoder",
     "OneVisionEncoderConfig",

@@ -11,7 +11,7 @@ from onevision_encoder.model.layers import Mlp, make_norm
 from onevision_encoder.model.rope import RopeTable
 
 
-class EncoderLayer(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
+class EncoderLayer(GradientCheckpointingLayer):
     """Pre-norm block: x += attn(norm1(x)); x += mlp(norm2(x)), x in at least float32."""
 
     def __init__(self, config: OneVisionEncoderConfig, layer_idx: int) -> None:

@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from onevision_encoder.errors import OneVisionError
+from onevision_encoder.errors import CheckpointError
 
 HEAD_PREFIXES = ("head.", "layernorm_post.")
 
 
-class CheckpointError(OneVisionError):
-    """Weights cannot be loaded.
-
-    Args:
-        source: folder, hub id or whatever the caller named.
-        cause: what is wrong and what would be accepted, in words.
-    """
-
-    def __init__(self, source: object, cause: str) -> None:
-        self.source, self.cause = str(source), cause
-        super().__init__(f"{self.source}: {cause}")
-
-
 def check_loading_info(source: object, info: Mapping[str, Any], *, use_head: bool) -> None:
-    """Raise :class:`CheckpointError` unless every tensor was found and used.
+    """Raise :class:`~onevision_encoder.errors.CheckpointError` unless every tensor was found and used.
 
     Args:
         info: what ``from_pretrained(output_loading_info=True)`` returns. use_head: of the model.

@@ -19,7 +19,7 @@ ROPE_UNIT = 32
 """Head widths are multiples of this: the 4:6:6 split of half a head wants 16 equal parts (see ``rope.py``)."""
 
 
-class OneVisionEncoderConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
+class OneVisionEncoderConfig(PretrainedConfig):
     """Shape and operators of a :class:`OneVisionEncoderModel`.
 
     Args:

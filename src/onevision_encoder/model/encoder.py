@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         return x_NC, states, attentions
 
 
-class OneVisionEncoderModel(PreTrainedModel):  # type: ignore[no-untyped-call]
+class OneVisionEncoderModel(PreTrainedModel):
     """Encodes patches, images and videos; see :meth:`forward` for the layouts.
 
     Attention is SDPA unless ``attn_implementation`` says otherwise.

@@ -14,8 +14,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.model.checkpoint import CheckpointError
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError
 from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 from onevision_encoder.model.precision import resolve_device, resolve_dtype

@@ -47,7 +47,7 @@ def native_bf16_unit() -> str | None:
     ``mkldnn`` alone also says yes where it would emulate bfloat16 on AVX-512, which is slower than float32;
     so on x86 the instructions themselves are asked for.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return None
     if platform.machine().lower() in ("x86_64", "amd64"):
         for probe, name in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512_BF16")):
