@@ -6,7 +6,27 @@ The import is light: torch, transformers and av load when a name that needs them
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onevision_encoder.codec import patch_scores as patch_scores
+    from onevision_encoder.model import Embeddings as Embeddings
+    from onevision_encoder.model import OneVisionEncoderConfig as OneVisionEncoderConfig
+    from onevision_encoder.model import OneVisionEncoderModel as OneVisionEncoderModel
+    from onevision_encoder.model import embed_tokens as embed_tokens
+    from onevision_encoder.model import load_encoder as load_encoder
+    from onevision_encoder.selection import SelectionConfig as SelectionConfig
+    from onevision_encoder.selection import select as select
+    from onevision_encoder.tokens import TokenizeConfig as TokenizeConfig
+    from onevision_encoder.tokens import load_tokens as load_tokens
+    from onevision_encoder.tokens import pack as pack
+    from onevision_encoder.tokens import read_clip as read_clip
+    from onevision_encoder.tokens import save_tokens as save_tokens
+    from onevision_encoder.tokens import tokenize as tokenize
+    from onevision_encoder.video import Sampling as Sampling
+    from onevision_encoder.video import Sizing as Sizing
+    from onevision_encoder.video import read_media as read_media
+    from onevision_encoder.view import write_preview as write_preview
 
 __version__ = "0.1.0"
 

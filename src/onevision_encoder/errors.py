@@ -1,4 +1,4 @@
-"""Typed errors. Every failure of the library is an :class:`OneVisionError` that names the file or
+"""Typed errors and warnings. Every failure of the library is an :class:`OneVisionError` that names the file or
 the argument, the value that was found, and what would have been accepted."""
 
 from __future__ import annotations
@@ -88,6 +88,23 @@ class TokenFileError(OneVisionError):
     """A token file is not one of ours, is of an unknown schema version, or contradicts itself."""
 
 
+class EmbeddingFileError(OneVisionError):
+    """An embedding file is not one of ours, is of an unknown schema version, or contradicts itself."""
+
+
+class WriteError(OneVisionError):
+    """A file cannot be written.
+
+    Args:
+        path: the file that was to be written.
+        cause: what is in the way, in words.
+    """
+
+    def __init__(self, path: object, cause: str) -> None:
+        self.path, self.cause = str(path), cause
+        super().__init__(f"{self.path}: cannot be written: {cause}")
+
+
 class CheckpointError(OneVisionError):
     """Weights cannot be loaded.
 
@@ -99,3 +116,7 @@ class CheckpointError(OneVisionError):
     def __init__(self, source: object, cause: str) -> None:
         self.source, self.cause = str(source), cause
         super().__init__(f"{self.source}: {cause}")
+
+
+class RandomWeightsWarning(UserWarning):
+    """An encoder was made with random weights: its embeddings mean nothing."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onevision_encoder.errors import ShapeError
+from onevision_encoder.checks import freeze, require, require_dtypes, require_finite, short_repr
 
 CELL = 8
 """Side of a signal cell in pixels of the sized frame."""
@@ -36,20 +36,6 @@ class Kind(IntEnum):
     """Ranked in by its score."""
     FILL = 2
     """Placed by a rule that looks at no score (uniform, random, dense)."""
-
-
-def _require(ok: bool, name: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise ShapeError(name, value, allowed)
-
-
-def _freeze(noun: object) -> None:
-    """Replace every array field by a read-only view, so that the caller's own array stays writable."""
-    for name, value in vars(noun).items():
-        if isinstance(value, np.ndarray):
-            view = value.view()
-            view.flags.writeable = False
-            object.__setattr__(noun, name, view)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +93,11 @@ class FrameSequence:
     merge: int = 1
     content_hw: NDArray[np.bool_] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         rgb = self.rgb_THW3
-        _require(
+        require(
             rgb.ndim == 4 and rgb.shape[3] == 3 and rgb.dtype == np.uint8,
             "rgb_THW3",
             (rgb.shape, str(rgb.dtype)),
@@ -118,33 +105,33 @@ class FrameSequence:
         )
         T, H, W, _ = rgb.shape
         unit = self.patch * self.merge
-        _require(T >= 1, "T", T, "at least one frame")
-        _require(
+        require(T >= 1, "T", T, "at least one frame")
+        require(
             H % unit == 0 and W % unit == 0 and H * W > 0, "frame size", (H, W), f"multiples of patch * merge = {unit}"
         )
-        _require(
+        require(
             self.luma_THW.shape == (T, H, W) and self.luma_THW.dtype == np.uint8,
             "luma_THW",
             self.luma_THW.shape,
             f"uint8 {(T, H, W)}",
         )
         for name in ("frame_index_T", "pts_seconds_T", "keyframe_T"):
-            _require(getattr(self, name).shape == (T,), name, getattr(self, name).shape, f"{(T,)}")
-        _require(
+            require(getattr(self, name).shape == (T,), name, getattr(self, name).shape, f"{(T,)}")
+        require(
             bool(np.all(np.diff(self.frame_index_T) > 0)),
             "frame_index_T",
             self.frame_index_T.tolist(),
             "strictly increasing (no duplicate frames)",
         )
-        _require(
+        require(
             bool(np.all(np.diff(self.pts_seconds_T) > 0)),
             "pts_seconds_T",
             self.pts_seconds_T.tolist(),
             "strictly increasing",
         )
         if self.content_hw is not None:
-            _require(self.content_hw.shape == self.grid, "content_hw", self.content_hw.shape, f"{self.grid}")
-        _freeze(self)
+            require(self.content_hw.shape == self.grid, "content_hw", self.content_hw.shape, f"{self.grid}")
+        freeze(self)
 
     @property
     def num_frames(self) -> int:
@@ -174,6 +161,8 @@ class CodecSignals:
         cut_T: bool, the frame starts a new scene. Frame 0 is True.
         bits_Tyx: float32, estimated bits per cell, or None where the provider cannot tell.
         interval: ``sample`` = since the previous sampled frame, ``frame`` = since the frame before in the source.
+    Raises:
+        ShapeError: no frame, shapes or dtypes that do not fit, values that are not finite, a predicted cell at a cut.
     """
 
     residual_Tyx: NDArray[np.float32]
@@ -185,28 +174,35 @@ class CodecSignals:
     frame_size: tuple[int, int]
     bits_Tyx: NDArray[np.float32] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         H, W = self.frame_size
-        T = self.residual_Tyx.shape[0]
+        T = len(self.residual_Tyx) if self.residual_Tyx.ndim else 0
+        require(T >= 1, "T", T, "at least one frame")
         cells = (T, -(-H // CELL), -(-W // CELL))
-        _require(self.residual_Tyx.shape == cells, "residual_Tyx", self.residual_Tyx.shape, f"{cells}")
-        _require(self.motion_Tyx2.shape == (*cells, 2), "motion_Tyx2", self.motion_Tyx2.shape, f"{(*cells, 2)}")
-        _require(self.intra_Tyx.shape == cells, "intra_Tyx", self.intra_Tyx.shape, f"{cells}")
-        _require(
+        require(self.residual_Tyx.shape == cells, "residual_Tyx", self.residual_Tyx.shape, f"{cells}")
+        require(self.motion_Tyx2.shape == (*cells, 2), "motion_Tyx2", self.motion_Tyx2.shape, f"{(*cells, 2)}")
+        require(self.intra_Tyx.shape == cells, "intra_Tyx", self.intra_Tyx.shape, f"{cells}")
+        require(
             self.bits_Tyx is None or self.bits_Tyx.shape == cells,
             "bits_Tyx",
             getattr(self.bits_Tyx, "shape", None),
             f"{cells}",
         )
-        _require(
+        require(
             self.valid_T.shape == (T,) and self.cut_T.shape == (T,),
             "valid_T, cut_T",
             (self.valid_T.shape, self.cut_T.shape),
             f"{(T,)}",
         )
-        _require(bool(self.cut_T[0]), "cut_T[0]", False, "True: frame 0 starts a scene")
-        _freeze(self)
+        float32 = dict.fromkeys(("residual_Tyx", "motion_Tyx2", "bits_Tyx"), np.float32)
+        require_dtypes(self, float32 | dict.fromkeys(("intra_Tyx", "valid_T", "cut_T"), np.bool_))
+        require_finite(self, *float32)
+        require(bool(self.cut_T[0]), "cut_T[0]", False, "True: frame 0 starts a scene")
+        predicted = np.flatnonzero(self.cut_T & ~self.intra_Tyx.all((1, 2))).tolist()
+        require(not predicted, "intra_Tyx", f"predicted cells in frames {predicted}", "all True where cut_T is")
+        freeze(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -230,34 +226,40 @@ class Selection:
     order: Order = "raster"
     layout: Layout = "frames"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         pos = self.positions_K3
-        _require(
+        require(
             pos.ndim == 2 and pos.shape[1] == 3 and pos.dtype == np.int32,
             "positions_K3",
             (pos.shape, str(pos.dtype)),
             "int32 [K, 3]",
         )
         K = len(pos)
-        _require(K >= 1, "K", K, "at least one patch")
-        _require(
+        require(K >= 1, "K", K, "at least one patch")
+        require(
             self.score_K.shape == (K,) and self.kind_K.shape == (K,),
             "score_K, kind_K",
             (self.score_K.shape, self.kind_K.shape),
             f"{(K,)}",
         )
-        _require(
+        require(
             bool((pos >= 0).all() and (pos < np.asarray(self.shape)).all()),
             "positions_K3",
             (pos.min(0).tolist(), pos.max(0).tolist()),
             f"inside the grid {self.shape}",
         )
         flat = np.ravel_multi_index(tuple(pos.T.astype(np.int64)), self.shape)
-        _require(len(np.unique(flat)) == K, "positions_K3", f"{K - len(np.unique(flat))} repeated rows", "unique rows")
+        _require_choice("order", self.order, Order)
+        _require_choice("layout", self.layout, Layout)
+        require_dtypes(self, {"score_K": np.float32, "kind_K": np.uint8})
+        require_finite(self, "score_K")
+        _require_kinds("kind_K", self.kind_K)
+        require(len(np.unique(flat)) == K, "positions_K3", f"{K - len(np.unique(flat))} repeated rows", "unique rows")
         key = flat if self.order == "raster" else block2_rank(pos, self.shape)
-        _require(bool(np.all(np.diff(key) > 0)), "positions_K3", "rows out of order", f"sorted in {self.order} order")
-        _freeze(self)
+        require(bool(np.all(np.diff(key) > 0)), "positions_K3", "rows out of order", f"sorted in {self.order} order")
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.positions_K3)
@@ -265,6 +267,15 @@ class Selection:
     @property
     def tokens_per_frame_T(self) -> NDArray[np.int64]:
         return np.bincount(self.positions_K3[:, 0], minlength=self.shape[0]).astype(np.int64)
+
+
+def _require_choice(name: str, value: object, choices: Any) -> None:
+    require(value in get_args(choices), name, value, f"one of {get_args(choices)}")
+
+
+def _require_kinds(name: str, kinds: NDArray[np.uint8]) -> None:
+    unknown = sorted(set(np.unique(kinds).tolist()) - set(Kind))
+    require(not unknown, name, unknown, f"values of Kind, {min(Kind):d} to {max(Kind):d}")
 
 
 def block2_rank(positions_K3: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[np.int64]:
@@ -288,16 +299,27 @@ class ClipInfo:
     layout: Layout = "frames"
     order: Order = "raster"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        require(self.frame_index_T.ndim == 1, "frame_index_T", self.frame_index_T.shape, "[T]")
         T = len(self.frame_index_T)
-        _require(
+        require(
             self.pts_seconds_T.shape == (T,) and self.model_time_T.shape == (T,),
             "pts_seconds_T, model_time_T",
             (self.pts_seconds_T.shape, self.model_time_T.shape),
             f"{(T,)}",
         )
-        _freeze(self)
+        require(T >= 1, "T", T, "at least one frame")
+        require(self.patch >= 1, "patch", self.patch, "at least 1 pixel")
+        require(len(self.grid) == 2 and min(self.grid) >= 1, "grid", self.grid, "(rows, columns), at least 1 each")
+        _require_choice("order", self.order, Order)
+        _require_choice("layout", self.layout, Layout)
+        require_finite(self, "pts_seconds_T", "model_time_T")
+        for name in ("frame_index_T", "pts_seconds_T"):
+            array = getattr(self, name)
+            require(bool(np.all(np.diff(array) > 0)), name, array.tolist(), "strictly increasing")
+        freeze(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -320,11 +342,12 @@ class PatchTokens:
     kind_N: NDArray[np.uint8]
     cu_seqlens: NDArray[np.int32]
     clips: tuple[ClipInfo, ...]
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        N = len(self.patches_ND)
+        N = len(self.patches_ND) if self.patches_ND.ndim else 0
         patch = self.clips[0].patch if self.clips else 0
-        _require(
+        require(
             self.patches_ND.ndim == 2
             and self.patches_ND.dtype == np.uint8
             and self.patches_ND.shape[1] == 3 * patch * patch,
@@ -332,7 +355,7 @@ class PatchTokens:
             (self.patches_ND.shape, str(self.patches_ND.dtype)),
             f"uint8 [N, 3 * patch * patch] with patch = {patch}",
         )
-        _require(
+        require(
             all(c.patch == patch for c in self.clips),
             "patch",
             sorted({c.patch for c in self.clips}),
@@ -344,15 +367,17 @@ class PatchTokens:
             ("score_N", (N,)),
             ("kind_N", (N,)),
         ):
-            _require(getattr(self, name).shape == wanted, name, getattr(self, name).shape, f"{wanted}")
+            require(getattr(self, name).shape == wanted, name, getattr(self, name).shape, f"{wanted}")
+        require_finite(self, "model_positions_N3", "score_N")
+        _require_kinds("kind_N", self.kind_N)
         cu = self.cu_seqlens
-        _require(
+        require(
             cu.shape == (len(self.clips) + 1,) and cu[0] == 0 and cu[-1] == N and bool((np.diff(cu) > 0).all()),
             "cu_seqlens",
             cu.tolist(),
             f"0 ... {N}, strictly increasing, one step a clip ({len(self.clips)})",
         )
-        _freeze(self)
+        freeze(self)
 
     def __len__(self) -> int:
         return len(self.patches_ND)

@@ -42,11 +42,31 @@ def test_a_video_and_its_tokens_do_not_overwrite_each_other(tmp_path: Path) -> N
     assert names == ["a.mp4", "a~2.mp4"]
 
 
-def test_nothing_to_do_is_an_error(tmp_path: Path) -> None:
+def test_nothing_to_do_is_an_error() -> None:
     with pytest.raises(InvalidArgumentError, match="at least one file"):
         expand([])
-    with pytest.raises(InvalidArgumentError, match="a folder with media files"):
-        expand([str(tmp_path)])
+
+
+def test_what_holds_no_media_is_left_for_the_reader_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert expand([str(tmp_path / "empty")]) == [Input(path=str(tmp_path / "empty"), name="empty")]
+
+
+def test_a_file_named_twice_is_done_once(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    assert len(expand([str(tmp_path / "a.mp4"), str(tmp_path / "a.mp4")])) == 1
+
+
+def test_an_interrupt_ends_the_batch_with_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(item: Input) -> Mapping[str, Any]:
+        if item.name == "two":
+            raise KeyboardInterrupt
+        return {}
+
+    report = run_batch([Input(path=n, name=n) for n in ("one", "two", "three")], work, label="test", quiet=True)
+    assert [d["name"] for d in report.done] == ["one"]
+    assert finish(report, as_json=False, line=lambda d: d["name"], extra={}) == 130
+    assert "goes on where" in capsys.readouterr().err
 
 
 def test_a_batch_goes_on_past_a_failure_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,66 @@ def test_a_second_run_keeps_what_has_not_changed(
     assert kept("--budget", "50%") == [False, True]
 
 
+def test_results_of_earlier_runs_stay_in_the_index(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.mp4", "still.png", "a.mp4"):
+        called(capsys, "tokens", clips / name, "--out", tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "index.jsonl").read_text().splitlines()]
+    assert [r["name"] for r in rows] == ["a.mp4", "still.png"]
+    code, _, _ = call(capsys, "tokens", clips / "absent.mp4", "--out", tmp_path)
+    assert code == 1
+    assert len((tmp_path / "index.jsonl").read_text().splitlines()) == 2
+
+
+def test_another_source_of_the_same_name_is_not_overwritten(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    write_video(tmp_path / "other" / "a.mp4", moving_square(frames=5, seed=9))
+    called(capsys, "tokens", clips / "a.mp4", "--out", tmp_path / "out")
+    before = (tmp_path / "out" / "a.mp4.tokens.safetensors").read_bytes()
+    code, _, err = call(capsys, "tokens", tmp_path / "other" / "a.mp4", "--out", tmp_path / "out")
+    assert code == 1
+    assert "another folder" in err
+    assert (tmp_path / "out" / "a.mp4.tokens.safetensors").read_bytes() == before
+    write_video(tmp_path / "other" / "b.mp4", moving_square(frames=5, seed=9))
+    called(capsys, "tokens", tmp_path / "other" / "b.mp4", "--out", tmp_path / "out")
+    write_video(tmp_path / "other" / "b.mp4", moving_square(frames=6, seed=8))
+    changed = called(capsys, "tokens", tmp_path / "other" / "b.mp4", "--out", tmp_path / "out")
+    assert not changed["done"][0]["kept"], "the same place with new content is made anew"
+
+
+@pytest.mark.parametrize("verb", ["tokens", "encode"])
+def test_an_unusable_out_is_refused_before_any_work(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    model = ["--model", "tiny"] if verb == "encode" else []
+    code, out, err = call(capsys, verb, clips / "a.mp4", "--out", tmp_path / "file", *model)
+    assert (code, out) == (2, "")
+    assert "out=" in err
+
+
+def test_every_policy_spends_the_same_percentage(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {
+        policy: called(capsys, "tokens", clips / "deep.mkv", "--policy", policy, "--budget", "20%", "--out", tmp_path)
+        for policy in ("codec", "uniform", "uniform_lowres", "random", "run_length", "tiled")
+    }
+    assert {c["done"][0]["tokens"] for c in counts.values()} == {9 * 6 * 10 // 5}
+
+
+def test_images_are_read_whole_and_dense_reads_all(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = called(capsys, "tokens", clips / "still.png", "--out", tmp_path)["done"][0]
+    assert image["tokens"] == image["of"] == 35
+    dense = called(capsys, "tokens", clips / "a.mp4", "--policy", "dense", "--out", tmp_path)["done"][0]
+    assert dense["tokens"] == dense["of"] == 12 * 64
+
+
 def test_a_bad_file_does_not_stop_the_batch(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("this is no video")
@@ -142,6 +202,27 @@ def test_encode_is_the_same_from_a_video_and_from_its_tokens(
     assert np.array_equal(one["positions"], tokens.positions_N3)
 
 
+def test_encode_keeps_what_has_not_changed(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def kept(*options: object) -> bool:
+        words = ["encode", clips / "a.mp4", "--model", "tiny", "--out", tmp_path, *options]
+        return bool(called(capsys, *words)["done"][0]["kept"])
+
+    assert [kept(), kept()] == [False, True]
+    assert [kept("--budget", "50%"), kept("--budget", "50%")] == [False, True]
+    assert [kept("--budget", "50%", "--output", "both"), kept("--budget", "50%", "--output", "both")] == [False, True]
+    assert not kept("--budget", "50%", "--output", "both", "--dtype", "float16")
+
+
+def test_options_that_a_token_file_cannot_follow_are_refused(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called(capsys, "tokens", clips / "a.mp4", "--budget", 40, "--out", tmp_path)
+    words = ["encode", tmp_path / "a.mp4.tokens.safetensors", "--model", "tiny", "--out", tmp_path / "e"]
+    code, _, err = call(capsys, *words, "--budget", 5, "--policy", "dense")
+    assert code == 1
+    assert "['policy', 'budget']" in err
+
+
 def test_encode_refuses_tokens_of_another_patch_size(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +246,8 @@ def test_encode_names_a_model_that_is_not_there(
 
 def test_inspect_tells_stream_signals_and_tokens(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = called(capsys, "inspect", clips / "a.mp4", "--budget", 96)
-    assert (facts["source"]["codec"], facts["source"]["num_frames"]) == ("h264", 12)
+    assert (facts["stream"]["codec"], facts["stream"]["num_frames"]) == ("h264", 12)
+    assert facts["signals"]["cuts_seconds"] == [0.0]
     assert facts["sampled"]["grid"] == [8, 8]
     assert sum(facts["selection"]["tokens_per_frame"]) == facts["selection"]["tokens"] == 96
     assert facts["signals"]["provider"] == "x264proxy"
@@ -179,7 +261,7 @@ def test_inspect_tells_stream_signals_and_tokens(clips: Path, capsys: pytest.Cap
 def test_preview_writes_a_picture(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
     target = tmp_path / f"x.{suffix}"
     result = called(capsys, "preview", clips / "a.mp4", "--budget", 96, "--out", target)
-    assert result["tokens"] == 96
+    assert result["done"][0]["tokens"] == 96
     with av.open(str(target)) as container:
         frames = sum(1 for _ in container.decode(video=0))
     assert frames >= (1 if suffix == "png" else 12)
@@ -189,3 +271,13 @@ def test_preview_names_the_suffixes_it_knows(clips: Path, tmp_path: Path, capsys
     code, _, err = call(capsys, "preview", clips / "a.mp4", "--out", tmp_path / "x.bmp")
     assert code == 2
     assert ".gif" in err
+
+
+@pytest.mark.parametrize("verb", ["inspect", "preview"])
+def test_a_file_that_cannot_be_read_fails_like_in_a_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    out = ["--out", tmp_path / "x.png"] if verb == "preview" else []
+    code, _, err = call(capsys, verb, tmp_path / "absent.mp4", *out)
+    assert code == 1
+    assert "absent.mp4" in err

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from clips import write_video
+from PIL import Image
 from scenes import cut, moving_object, pan, still, to_rgb, zoom, zoom_motion
 
 from onevision_encoder.codec import compute_signals, get_provider, read_with_signals
@@ -209,6 +210,42 @@ def test_frames_in_memory_have_no_vectors() -> None:
     single = compute_signals(still(1), provider="native")
     assert single.intra_Tyx.all()
     assert single.cut_T.tolist() == [True]
+
+
+def test_side_data_that_pyav_does_not_know_is_no_obstacle(tmp_path: Path) -> None:
+    """Frames of a camera's MJPEG carry EXIF, whose number is newer than PyAV's list of names."""
+    picture = Image.fromarray(to_rgb(still(1, 64, 64))[0])
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    observer = VectorObserver(interval="frame")
+    with av.open(str(tmp_path / "a.jpg")) as container:
+        frame = next(container.decode(video=0))
+    try:
+        list(frame.side_data)
+    except ValueError:
+        pass
+    else:
+        pytest.skip("this PyAV knows EXIF")
+    assert exported_vectors(frame) is None
+    for index in range(2):
+        observer(frame, frame_index=index, sampled=True)
+    assert [sample.intra for sample in observer.samples()] == [True, True]
+
+
+def test_the_check_of_a_file_looks_at_its_header_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encode(tmp_path, pan((1.0, 0.0), 6), "mpeg4")
+    other = write_video(tmp_path / "clip.webm", to_rgb(pan((1.0, 0.0), 3, 64, 64)), codec="libvpx")
+
+    def no_pass(*_: object) -> None:
+        raise AssertionError("a pass over the packets")
+
+    monkeypatch.setattr("onevision_encoder.video.index.read_table", no_pass)
+    provider = get_provider("native")
+    provider.check_file(path)
+    provider.check_file(path.read_bytes())
+    with pytest.raises(SignalUnavailableError, match=r"clip\.webm.*vp8"):
+        provider.check_file(other)
 
 
 def test_one_observer_serves_one_pass(tmp_path: Path) -> None:

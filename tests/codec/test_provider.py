@@ -70,17 +70,28 @@ def test_arrays_and_frame_sequences(video: Path) -> None:
     rgb = to_rgb(pan((1.0, 0.0), 4))
     frames, signals = read_with_signals(rgb, sizing=Sizing(max_patches=64))
     assert frames.num_frames == 4
-    again, same = read_with_signals(frames)
-    assert again is frames
+    again, same = read_with_signals(frames, sampling=Sampling(num_frames=2), sizing=Sizing(patch=16))
+    assert again is frames  # sampled and sized already
     np.testing.assert_array_equal(same.motion_Tyx2, signals.motion_Tyx2)
-    with pytest.raises(InvalidArgumentError, match="sampling"):
-        read_with_signals(rgb, sampling=Sampling(num_frames=2))
-    with pytest.raises(InvalidArgumentError, match="sizing"):
-        read_with_signals(frames, sizing=Sizing())
     with pytest.raises(ShapeError):
         compute_signals(rgb)
     with pytest.raises(MediaNotFoundError):
         read_with_signals(video.with_name("absent.mp4"), provider="native")
+
+
+def test_frames_in_memory_are_sampled_like_a_file() -> None:
+    rgb = to_rgb(pan((1.0, 0.0), 9))
+    for source in (rgb, list(rgb), [Image.fromarray(picture) for picture in rgb]):
+        frames, signals = read_with_signals(source, sampling=Sampling(num_frames=3))
+        assert frames.frame_index_T.tolist() == [0, 4, 8]
+        np.testing.assert_array_equal(frames.rgb_THW3, frames_from_array(rgb[[0, 4, 8]]).rgb_THW3)
+        np.testing.assert_array_equal(signals.residual_Tyx, compute_signals(frames).residual_Tyx)
+        with pytest.raises(SignalUnavailableError, match="decoded already"):
+            read_with_signals(source, provider="native")
+    for image in (rgb[0], Image.fromarray(rgb[0])):
+        frames, signals = read_with_signals(image)
+        assert frames.source.is_image
+        assert signals.intra_Tyx.all()
 
 
 def test_the_proxy_cannot_see_between_samples(video: Path) -> None:

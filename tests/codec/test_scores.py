@@ -21,7 +21,7 @@ from onevision_encoder.video import Sampling, Sizing, read_video
 def signals(motion_Tyx2: np.ndarray, residual_Tyx: np.ndarray, **more: object) -> CodecSignals:
     T, y, x = residual_Tyx.shape
     defaults: dict[str, object] = {
-        "intra_Tyx": np.zeros((T, y, x), np.bool_),
+        "intra_Tyx": np.broadcast_to((np.arange(T) == 0)[:, None, None], (T, y, x)),
         "valid_T": np.ones(T, np.bool_),
         "cut_T": np.arange(T) == 0,
         "interval": "sample",
@@ -77,6 +77,13 @@ def test_frame_difference_is_the_mean_difference_of_pixels() -> None:
     difference = np.abs(luma_THW[2].astype(float) - luma_THW[1])
     assert scores[2, 1, 2] == pytest.approx(difference[14:, 28:].mean(), rel=1e-6)
     np.testing.assert_array_equal(patch_scores(luma_THW, score="frame_difference"), scores)
+
+
+@pytest.mark.parametrize("patch", [14, 300])
+def test_frame_difference_is_exact_for_units_of_any_size(patch: int) -> None:
+    luma_THW = np.zeros((2, patch, 2 * patch), np.uint8)
+    luma_THW[1, :, patch:] = 255
+    assert frame_difference(luma_THW, patch=patch)[1].tolist() == [[0, 255]]
 
 
 def test_every_way_in_gives_the_same_scores(tmp_path: Path) -> None:

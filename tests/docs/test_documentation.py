@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("language", "text"), BLOCKS)
 def test_block_runs(language: str, text: str, folder: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = ["bash", "-euc", text] if language == "bash" else [sys.executable, "-W", "error", "-c", text]
+    strict = [sys.executable, "-W", "error", "-W", "default:the weights are random"]
+    command = ["bash", "-euc", text] if language == "bash" else [*strict, "-c", text]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )

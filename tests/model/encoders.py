@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
-from onevision_encoder.model import OneVisionEncoderConfig, OneVisionEncoderModel
+from onevision_encoder.errors import RandomWeightsWarning
+from onevision_encoder.model import LoadedEncoder, OneVisionEncoderConfig, OneVisionEncoderModel, load_encoder
 
 
 def small_config(**overrides) -> OneVisionEncoderConfig:
@@ -40,3 +43,10 @@ def random_pack(lengths, patch: int = 4, seed: int = 1):
     positions = torch.rand(N, 3, generator=generator) * torch.tensor([63.0, 15.0, 15.0])
     bounds = torch.tensor([0, *lengths]).cumsum(0)
     return patches, positions, bounds
+
+
+def quiet_encoder(preset: str, **options) -> LoadedEncoder:
+    """A preset for tests that know its weights are random."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomWeightsWarning)
+        return load_encoder(preset, **options)

@@ -10,9 +10,9 @@ from encoders import scaled_model, small_config
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from onevision_encoder.errors import CheckpointError
 from onevision_encoder.model import (
     PRESETS,
-    CheckpointError,
     OneVisionEncoderConfig,
     OneVisionEncoderModel,
     preset_config,

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from encoders import scaled_model
+from encoders import quiet_encoder, scaled_model
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
-from onevision_encoder.model import embed_tokens, load_encoder, normalize_patches
+from onevision_encoder.model import embed_tokens, normalize_patches
 from onevision_encoder.types import ClipInfo, PatchTokens
 
 
@@ -74,7 +74,7 @@ def test_batches_change_nothing(batch_tokens, monkeypatch):
 
 
 def test_same_input_same_output():
-    loaded, tokens = load_encoder("tiny", device="cpu"), make_tokens([50, 30], patch=14)
+    loaded, tokens = quiet_encoder("tiny", device="cpu"), make_tokens([50, 30], patch=14)
     first, second = (embed_tokens(loaded, tokens, return_tokens=True) for _ in range(2))
     assert np.array_equal(first.pooled_SC, second.pooled_SC)
     assert np.array_equal(first.tokens_NC, second.tokens_NC)
@@ -82,7 +82,7 @@ def test_same_input_same_output():
 
 
 def test_provenance():
-    loaded, tokens = load_encoder("tiny", device="cpu"), make_tokens([50], patch=14)
+    loaded, tokens = quiet_encoder("tiny", device="cpu"), make_tokens([50], patch=14)
     embeddings = embed_tokens(loaded, tokens)
     assert embeddings.tokens_NC is None
     assert embeddings.provenance["weights"] == "random (seed 0), preset tiny"
@@ -113,3 +113,56 @@ def test_mode_of_the_model_is_left_alone():
     first, second = (embed_tokens(model, tokens).pooled_SC for _ in range(2))
     assert model.training
     assert np.array_equal(first, second)
+
+
+def test_provenance_says_what_ran_not_what_was_loaded():
+    loaded, tokens = quiet_encoder("tiny", device="cpu", dtype="float32"), make_tokens([50], patch=14)
+    assert embed_tokens(loaded, tokens).provenance["dtype"] == "float32"
+    assert embed_tokens(loaded, tokens).provenance["dtype_reason"] == "asked for"
+    loaded.model.to(torch.bfloat16)
+    loaded.model.set_attn_implementation("eager")
+    made = embed_tokens(loaded, tokens).provenance
+    assert (made["dtype"], made["attention"]) == ("bfloat16", "eager")
+    assert made["dtype_reason"] == "moved after loading"
+    assert made["weights"] == loaded.weights
+
+
+def test_frozen_parts_stay_in_the_mode_they_were_in():
+    model = scaled_model().train()
+    frozen = [model.encoder.layers[0], model.head.mlp]
+    for part in frozen:
+        part.eval()
+    before = {name: part.training for name, part in model.named_modules()}
+    assert len(set(before.values())) == 2
+    embed_tokens(model, make_tokens([3]))
+    assert {name: part.training for name, part in model.named_modules()} == before
+    model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        embed_tokens(model, make_tokens([3]))
+    assert {name: part.training for name, part in model.named_modules()} == before
+
+
+@pytest.mark.parametrize(
+    ("patches", "error", "words"),
+    [
+        (torch.rand(2, 48), InvalidArgumentError, "float32.*uint8 pixels, 0..255"),
+        (torch.zeros(2, 48, dtype=torch.int64), InvalidArgumentError, "int64.*uint8"),
+        (np.zeros((2, 48), np.uint8), InvalidArgumentError, "ndarray.*torch tensor"),
+        (torch.zeros(48, dtype=torch.uint8), ShapeError, r"\(48,\)"),
+        (torch.zeros(2, 47, dtype=torch.uint8), ShapeError, r"\(2, 47\)"),
+    ],
+)
+def test_only_pixels_are_normalised(patches, error, words):
+    with pytest.raises(error, match=words):
+        normalize_patches(patches)
+
+
+@pytest.mark.parametrize("given", [[make_tokens([3]), make_tokens([3])], "clip.mp4", np.zeros((3, 48), np.uint8), None])
+def test_what_is_no_pack_is_told_how_to_be_one(given):
+    with pytest.raises(InvalidArgumentError, match=rf"tokens='{type(given).__name__}'.*PatchTokens.*pack\(\) joins"):
+        embed_tokens(scaled_model(), given)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(InvalidArgumentError, match=r"model='str'.*load_encoder"):
+        embed_tokens("tiny", make_tokens([3]))

@@ -8,15 +8,15 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from encoders import scaled_model
+from encoders import quiet_encoder, scaled_model
 
-from onevision_encoder.errors import CheckpointError, InvalidArgumentError
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError, RandomWeightsWarning
 from onevision_encoder.model import load_encoder, precision
 
 
 def test_preset_is_random_and_says_so():
     state = torch.get_rng_state()
-    loaded = load_encoder("tiny", device="cpu")
+    loaded = quiet_encoder("tiny", device="cpu")
     assert torch.equal(torch.get_rng_state(), state)
     assert loaded.weights == "random (seed 0), preset tiny"
     assert not loaded.pretrained
@@ -26,12 +26,27 @@ def test_preset_is_random_and_says_so():
     assert "CPU" in loaded.provenance["dtype_reason"]
     json.dumps(loaded.provenance)
     torch.manual_seed(123)
-    again = load_encoder("tiny", device="cpu", dtype=torch.float32)
+    again = quiet_encoder("tiny", device="cpu", dtype=torch.float32)
     torch.manual_seed(321)
-    third = load_encoder("tiny", device="cpu", dtype="float32")
+    third = quiet_encoder("tiny", device="cpu", dtype="float32")
     assert again.provenance["dtype_reason"] == "asked for"
     for mine, theirs in zip(again.model.parameters(), third.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_a_preset_warns_and_a_checkpoint_does_not(tmp_path):
+    with pytest.warns(RandomWeightsWarning, match=r"^the weights are random.*'tiny'.*load_encoder\(") as caught:
+        load_encoder("tiny", device="cpu")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    scaled_model().save_pretrained(tmp_path)
+    load_encoder(tmp_path)  # warnings are errors here
+
+
+@pytest.mark.parametrize("device", ["xpu", "vulkan", "meta", "cuda:99", "hpu", None, 3.5])
+def test_devices_that_cannot_compute_are_refused(device):
+    with pytest.raises(InvalidArgumentError, match=rf"device={device!r}"):
+        load_encoder("tiny", device=device)
 
 
 def test_folder(tmp_path):

@@ -55,7 +55,7 @@ def test_the_allowed_range_is_named() -> None:
         resolve_budget(104, available=100, unit=4, short="error")
     with pytest.raises(BudgetError, match="44 or 48"):
         resolve_budget(46, available=100, unit=4, short="error")
-    with pytest.raises(BudgetError, match="units: 4"):
+    with pytest.raises(BudgetError, match="2x2 blocks: 4"):
         resolve_budget(3, available=100, unit=4, short="error")
 
 

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from selection_clips import clips, fixed, make_frames, make_signals, units_of
 
+from onevision_encoder.codec import compute_signals
 from onevision_encoder.selection import SelectionConfig, clip_saliency, select
 from onevision_encoder.selection.anchors import plan_anchors
 from onevision_encoder.selection.cover import apportion, coverage_order, spread
+from onevision_encoder.selection.lighting import fit_light
+from onevision_encoder.selection.saliency import MOST_SAMPLES, _percentile, _sample
 from onevision_encoder.types import CodecSignals, FrameSequence, Kind, Selection
 
 
@@ -269,6 +272,45 @@ def test_vectors_of_flat_cells_are_no_motion(score: str) -> None:
     assert on_object(select(frames, signals, SelectionConfig(budget=budget, score=score)), where) > 0.9
 
 
+def relit(gain: float, offset: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A textured object moves over a still textured world; the light changes at frames 4 and 6. bool [T, h, w]."""
+    rng = np.random.default_rng(0)
+    world = np.kron(rng.integers(40, 180, (14, 14)), np.ones((8, 8)))
+    thing = np.kron(rng.integers(40, 180, (6, 6)), np.ones((4, 4)))
+    luma, where = np.empty((9, 112, 112), np.uint8), np.zeros((9, 112, 112), np.bool_)
+    for t in range(9):
+        picture = world.copy()
+        picture[40:64, 8 * t : 8 * t + 24] = thing
+        where[t, 40:64, 8 * t : 8 * t + 24] = True
+        lit = picture * (gain if t in (4, 5) else 1) + (offset if t in (4, 5) else 0) + rng.normal(0, 0.5, (112, 112))
+        luma[t] = np.clip(np.rint(lit), 0, 255)
+    return luma, where.reshape(9, 14, 8, 14, 8).any((2, 4))
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.3, 0), (0.7, 0), (1.0, 25), (0.8, 40)])
+def test_a_change_of_the_light_is_found_and_is_no_event(gain: float, offset: float) -> None:
+    luma, where_Thw = relit(gain, offset)
+    light = fit_light(luma, np.ones((14, 14), np.bool_), np.ones(9, np.bool_))
+    assert sorted(light) == [4, 6]
+    assert light[4] == (pytest.approx(gain, abs=0.02), pytest.approx(offset, abs=2))
+    clip = make_frames(9, 14, 14, luma_THW=luma)
+    budget = int(where_Thw[1:].sum())
+    chosen = select(clip, compute_signals(luma), SelectionConfig(budget=budget, score="residual", anchors=0))
+    assert chosen.provenance["light_changes"] == [4, 6]
+    assert where_Thw[tuple(chosen.positions_K3[chosen.kind_K == Kind.CODEC].T)].mean() > 0.6  # without: 0.2 to 0.4
+
+
+def test_motion_noise_and_cuts_are_no_change_of_the_light() -> None:
+    rng = np.random.default_rng(1)
+    world = np.kron(rng.integers(20, 235, (40, 40)), np.ones((8, 8))).astype(np.uint8)
+    pan = np.stack([world[:112, 6 * t : 6 * t + 112] for t in range(8)])
+    noise = np.clip(rng.normal(128, 40, (8, 112, 112)), 0, 255).astype(np.uint8)
+    cut = np.stack([world[112:224, :112]] * 4 + [world[:112, 112:224]] * 4)
+    for luma in (pan, noise, cut, np.repeat(world[None, :112, :112], 8, 0)):
+        assert not fit_light(luma, np.ones((14, 14), np.bool_), np.ones(8, np.bool_))
+    assert not fit_light(pan, np.zeros((14, 14), np.bool_), np.ones(8, np.bool_))
+
+
 def test_background_that_an_object_uncovers_is_no_event() -> None:
     """An object hops over a still textured world; where it was, the coder finds nothing to predict from."""
     rng = np.random.default_rng(8)
@@ -327,6 +369,35 @@ def test_bits_rank_when_they_are_there() -> None:
     bits[3:6, 1, 2] = 90
     chosen = select(frames, make_signals(frames, bits=bits), SelectionConfig(budget=3, score="bits", anchors=0))
     assert chosen.positions_K3.tolist() == [[3, 1, 2], [4, 1, 2], [5, 1, 2]]
+
+
+def test_percentiles_see_every_column_of_the_grid() -> None:
+    """28 columns and a whole-number stride of 4: a sample of every fourth column would find 1, the truth is 100."""
+    values = np.where(np.arange(28) % 4 == 0, 1, 100).astype(np.float32)
+    values = np.tile(values, (64, 28, 1)).ravel()
+    assert len(values) > 3 * MOST_SAMPLES
+    seen = _sample(values)
+    assert len(seen) <= MOST_SAMPLES
+    assert _percentile(seen, 0.95) == np.percentile(values, 95) == 100
+    assert (seen == 1).mean() == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_array_equal(_sample(values), seen)
+
+
+def test_a_share_is_what_is_written() -> None:
+    """0.29 in binary is less than 0.29: 28 of 100 would be the truncated product."""
+    starts_T = np.arange(64) == 0
+    for share, units in ((0.29, 29), (0.57, 57), (0.07, 7), (1, 100), (0.255, 25)):
+        planned = plan_anchors(budget=100, per_frame=400, starts_T=starts_T, count=1, share=share)
+        assert planned.units_A.tolist() == [units]
+
+
+def test_frame_difference_of_large_units_does_not_wrap() -> None:
+    """300 rows of 255 levels sum to more than 16 bits, and would wrap to less than 300 rows of 60."""
+    luma = np.zeros((3, 300, 600), np.uint8)
+    luma[1:, :, 300:], luma[1:, :, :300] = 255, 60
+    clip = make_frames(3, 1, 2, patch=300, luma_THW=luma)
+    chosen = select(clip, None, SelectionConfig(budget=1, score="frame_difference", anchors=0, min_per_frame=0))
+    assert chosen.positions_K3.tolist() == [[1, 0, 1]]
 
 
 def test_frame_difference_looks_at_the_frames() -> None:

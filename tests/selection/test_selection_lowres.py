@@ -2,62 +2,79 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from selection_clips import fixed, make_frames
 
-from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.selection import SelectionConfig, sampling_for, select
-from onevision_encoder.video import Sampling, Sizing
+from onevision_encoder.errors import BudgetError, InvalidArgumentError
+from onevision_encoder.selection import SelectionConfig, lower_resolution, select
+from onevision_encoder.selection.lowres import smallest_grid
 
 
-def test_every_other_policy_leaves_sampling_alone() -> None:
-    sampling, sizing = Sampling(num_frames=32), Sizing(max_patches=100)
+def test_every_other_policy_leaves_the_frames_alone() -> None:
+    frames = make_frames(8, 4, 6)
     for policy in ("codec", "uniform", "dense", "random", "run_length", "tiled"):
-        assert sampling_for(SelectionConfig(policy=policy), sampling, sizing) == (sampling, sizing)  # type: ignore[arg-type]
-
-
-def test_a_percentage_shrinks_every_frame_by_it() -> None:
-    config = SelectionConfig(policy="uniform_lowres", budget="12.5%")
-    sampling, sizing = sampling_for(config, Sampling(), Sizing())
-    assert (sampling.num_frames, sizing.max_patches) == (64, 32)
-    frames = make_frames(64, 4, 8)
-    assert len(select(frames, None, config)) == 64 * 32
+        config = SelectionConfig(policy=policy)  # type: ignore[arg-type]
+        assert lower_resolution(frames, config) == (frames, config)
 
 
 @fixed
 @given(
-    budget=st.integers(4, 3000), frames=st.integers(1, 80), merge=st.sampled_from((1, 2)),
-    size=st.tuples(st.integers(200, 2000), st.integers(200, 2000)),
+    T=st.integers(1, 40), grid=st.tuples(st.integers(1, 10), st.integers(1, 10)), merge=st.sampled_from((1, 2)),
+    share=st.floats(0.001, 1.0),
 )  # fmt: skip
-def test_an_integer_budget_stays_in_reach_at_lower_resolution(
-    budget: int, frames: int, merge: int, size: tuple[int, int]
-) -> None:
-    from onevision_encoder.video.geometry import native_grid
+def test_any_budget_is_met_exactly(T: int, grid: tuple[int, int], merge: int, share: float) -> None:
+    frames = make_frames(T, grid[0] * merge, grid[1] * merge, merge=merge)
+    unit = merge**2
+    K = max(unit, int(share * frames.num_patches) // unit * unit)
+    smaller, config = lower_resolution(frames, SelectionConfig(policy="uniform_lowres", budget=K))
+    chosen = select(smaller, None, config)
+    assert len(chosen) == K
+    assert set(smaller.frame_index_T.tolist()) <= set(frames.frame_index_T.tolist())
+    assert smaller.grid[0] <= frames.grid[0]
+    assert smaller.grid[1] <= frames.grid[1]
 
-    budget = budget // merge**2 * merge**2
-    config = SelectionConfig(policy="uniform_lowres", budget=budget)
-    before = Sampling(num_frames=frames), Sizing(merge=merge)
-    sampling, sizing = sampling_for(config, *before)
-    assert sampling.num_frames is not None
-    assert sampling.num_frames <= frames
-    assert sizing.max_patches <= before[1].max_patches
-    rows, cols = native_grid(*size, before[1])
-    if frames * rows * cols * merge**2 < budget or max(size) > 3 * min(size):
-        return  # out of reach at full size, or an extreme shape
-    rows, cols = native_grid(*size, sizing)
-    assert sampling.num_frames * rows * cols * merge**2 >= budget
+
+def test_a_percentage_is_of_the_patches_before_shrinking() -> None:
+    frames = make_frames(64, 12, 16)
+    smaller, config = lower_resolution(frames, SelectionConfig(policy="uniform_lowres", budget="12.5%"))
+    assert config.budget == 64 * 12 * 16 // 8 == 64 * 24
+    assert smaller.num_frames == 64
+    assert smaller.grid[0] * smaller.grid[1] >= 24
+    assert len(select(smaller, None, config)) == 64 * 24
+
+
+def test_it_reads_more_frames_than_uniform() -> None:
+    frames = make_frames(64, 12, 16)
+    smaller, config = lower_resolution(frames, SelectionConfig(policy="uniform_lowres", budget=1536))
+    uniform = select(frames, None, SelectionConfig(policy="uniform", budget=1536))
+    seen = len(np.unique(select(smaller, None, config).positions_K3[:, 0]))
+    assert seen >= 60
+    assert len(np.unique(uniform.positions_K3[:, 0])) == 8
 
 
 def test_frames_are_not_shrunk_to_nothing() -> None:
-    sampling, sizing = sampling_for(SelectionConfig(policy="uniform_lowres", budget=64), Sampling(), Sizing())
-    assert (sampling.num_frames, sizing.max_patches) == (4, 28)
+    smaller, _ = lower_resolution(make_frames(64, 12, 16), SelectionConfig(policy="uniform_lowres", budget=64))
+    assert smaller.num_frames == 4
+    assert 16 <= smaller.grid[0] * smaller.grid[1] <= 20
 
 
-def test_sizes_that_are_fixed_are_refused() -> None:
-    config = SelectionConfig(policy="uniform_lowres")
-    with pytest.raises(InvalidArgumentError, match="recipe='crop224'"):
-        sampling_for(config, Sampling(), Sizing(recipe="crop224"))
-    with pytest.raises(InvalidArgumentError, match="num_frames=None"):
-        sampling_for(config, Sampling(num_frames=None), Sizing())
+@pytest.mark.parametrize(
+    ("units", "rows", "cols", "best"),
+    [(1, 5, 7, (1, 1)), (35, 5, 7, (5, 7)), (252, 12, 21, (12, 21)), (32, 12, 24, (4, 8)), (63, 12, 21, (6, 11))],
+)
+def test_the_grid_keeps_the_shape_and_wastes_little(units: int, rows: int, cols: int, best: tuple[int, int]) -> None:
+    assert smallest_grid(units, rows, cols) == best
+
+
+def test_what_cannot_be_is_refused() -> None:
+    frames = make_frames(4, 4, 4)
+    with pytest.raises(BudgetError, match="budget=65"):
+        lower_resolution(frames, SelectionConfig(policy="uniform_lowres", budget=65))
+    content = np.ones((4, 4), np.bool_)
+    content[0] = False
+    boxed = make_frames(4, 4, 4, content_hw=content)
+    with pytest.raises(InvalidArgumentError, match="letterboxed"):
+        lower_resolution(boxed, SelectionConfig(policy="uniform_lowres", budget=8))

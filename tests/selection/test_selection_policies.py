@@ -139,7 +139,17 @@ def test_dense_takes_everything_by_percentage() -> None:
     frames = make_frames(3, 4, 5)
     assert len(select(frames, None, SelectionConfig(policy="dense", budget="100%"))) == 60
     with pytest.raises(BudgetError, match=r"budget='12\.5%'"):
-        select(frames, None, SelectionConfig(policy="dense"))
+        select(frames, None, SelectionConfig(policy="dense", budget="12.5%"))
+
+
+def test_auto_is_an_eighth_of_a_video_and_all_of_an_image() -> None:
+    def chosen(frames: FrameSequence, policy: PolicyName) -> int:
+        return len(select(frames, None, SelectionConfig(policy=policy)))
+
+    video, image = make_frames(4, 4, 6), make_frames(1, 4, 6)
+    assert chosen(video, "uniform") == 4 * 24 // 8
+    assert chosen(video, "dense") == 4 * 24
+    assert chosen(image, "uniform") == 24
 
 
 @pytest.mark.parametrize("policy", ["uniform", "tiled", "uniform_lowres"])
@@ -204,11 +214,11 @@ def test_signals_must_be_there_and_fit() -> None:
         select(frames, make_signals(frames), SelectionConfig(score="bits"))
 
 
-def test_only_codec_scores_need_signals() -> None:
+def test_only_the_codec_policy_needs_signals() -> None:
     asking = {
         (p, s) for p in POLICIES for s in get_args(ScoreName) if needs_signals(SelectionConfig(policy=p, score=s))
     }
-    assert asking == {("codec", s) for s in ("bits", "fused", "motion", "residual")}
+    assert asking == {("codec", s) for s in get_args(ScoreName)}
     assert len(select(make_frames(), None, SelectionConfig(score="frame_difference"))) == 20
 
 

@@ -64,8 +64,15 @@ def test_visidx_thw_is_best_first(tmp_path: Path) -> None:
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     seconds = make_tokens(frames(), selection((5, 4, 6), 9), time="seconds")
+    index = make_tokens(frames(T=8), selection((8, 4, 6), 9), time="index")  # 0..7 are slots, but not of 8 frames
     tiled = make_tokens(frames(), selection((5, 4, 6), 9, layout="tiled"))
     long = make_tokens(frames(T=80), selection((80, 4, 6), 9))
+    ticks = make_tokens(frames(), selection((5, 4, 6), 9), time="seconds", ticks_per_second=12.5)  # whole slots again
+    assert ticks.clips[0].model_time_T.tolist() == [0, 1, 2, 3, 4]
+    for tokens in (index, ticks):
+        for export in (export_positions_thw, export_visidx_thw, export_visidx):
+            with pytest.raises(ShapeError, match="time='virtual'"):
+                export(tmp_path / "x.npy", tokens)
     for tokens, cause in ((seconds, "time='virtual'"), (tiled, "tiled"), (long, "at most 64 frames")):
         with pytest.raises(ShapeError, match=cause):
             export_positions_thw(tmp_path / "x.npy", tokens)

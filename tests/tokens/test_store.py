@@ -88,3 +88,93 @@ def test_a_pack_of_several_clips_is_refused(tmp_path: Path) -> None:
     tokens = make_tokens(frames(), selection((5, 4, 6), 50))
     with pytest.raises(ShapeError, match="2 clips"):
         save_tokens(tmp_path / "two.safetensors", pack([tokens, tokens]))
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    save_tokens(tmp_path / "good", make_tokens(frames(), selection((5, 4, 6), 50)))
+    with safe_open(tmp_path / "good", framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return arrays, json.loads(file.metadata()["onevision_encoder"])
+
+
+def written(path: Path, arrays: dict[str, np.ndarray], described: object) -> Path:
+    save_file(
+        {k: np.asarray(a) for k, a in arrays.items()}, path, metadata={"onevision_encoder": json.dumps(described)}
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("layout", "foo"),
+        ("order", "foo"),
+        ("grid", None),
+        ("grid", "x"),
+        ("grid", [4]),
+        ("grid", [4, 6.0]),
+        ("grid", [0, 6]),
+        ("grid", [2**70, 2**70]),
+        ("grid", [2**31 - 1, 2**31 - 1]),
+        ("patch", "x"),
+        ("patch", 0),
+        ("patch", -14),
+        ("patch", 14.0),
+        ("patch", True),
+        ("patch", 10**30),
+        ("provenance", None),
+        ("provenance", [1]),
+        ("name", 7),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_refused(tmp_path: Path, parts, field: str, value: object) -> None:  # type: ignore[no-untyped-def]
+    arrays, described = parts
+    with pytest.raises(TokenFileError, match=rf"odd: .*({field}|dims)"):
+        load_tokens(written(tmp_path / "odd", arrays, {**described, field: value}))
+
+
+@pytest.mark.parametrize("described", [[], None, "x", 3])
+def test_metadata_that_is_no_object_is_refused(tmp_path: Path, parts, described: object) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(TokenFileError, match=r"odd: .*not a JSON object"):
+        load_tokens(written(tmp_path / "odd", parts[0], described))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "9" * 5000, ""])
+def test_metadata_that_is_no_json_is_refused(tmp_path: Path, parts, text: str) -> None:  # type: ignore[no-untyped-def]
+    save_file(parts[0], tmp_path / "odd", metadata={"onevision_encoder": text})
+    with pytest.raises(TokenFileError, match="odd: "):
+        load_tokens(tmp_path / "odd")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kind", 9),
+        ("score", np.nan),
+        ("score", np.inf),
+        ("model_time", np.nan),
+        ("model_time", np.inf),
+        ("pts_seconds", np.nan),
+        ("pts_seconds", np.inf),
+        ("pts_seconds", 0.0),
+        ("frame_index", 0),
+    ],
+)
+@pytest.mark.parametrize("at", [1, -1])
+def test_values_that_make_no_sense_are_refused(tmp_path: Path, parts, name: str, value: float, at: int) -> None:  # type: ignore[no-untyped-def]
+    arrays, described = parts
+    arrays[name] = arrays[name].copy()
+    arrays[name][at] = value
+    with pytest.raises(TokenFileError, match=f"odd: {name}"):
+        load_tokens(written(tmp_path / "odd", arrays, described))
+
+
+@pytest.mark.parametrize("shape", ["none", "flat", "deep", "short"])
+@pytest.mark.parametrize("name", ["patches", "positions", "score", "kind", "frame_index", "pts_seconds", "model_time"])
+def test_shapes_that_make_no_sense_are_refused(tmp_path: Path, parts, name: str, shape: str) -> None:  # type: ignore[no-untyped-def]
+    arrays, described = parts
+    a = arrays[name]
+    arrays[name] = {"none": a.ravel()[0], "flat": a.reshape(1, -1), "deep": a[..., None], "short": a[:0]}[shape]
+    with pytest.raises(TokenFileError, match="odd: "):
+        load_tokens(written(tmp_path / "odd", arrays, described))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,79 @@ def test_arrays_of_the_wrong_kind(array: NDArray[np.uint8]) -> None:
         frames_from_array(array)
     with pytest.raises(InvalidArgumentError):
         frames_from_array(np.zeros((1, 14, 14, 3), np.uint8), fps=0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled(kind: str) -> None:
+    for value, expected in ((40000, 156), (65535, 255), (0, 0), (128, 0), (129, 1)):
+        data = encoded(Image.fromarray(np.full((28, 28), value, np.uint16)), kind)
+        frames = read_image(data)
+        assert np.unique(frames.rgb_THW3).tolist() == [expected]
+        assert frames.source.pixel_format.startswith("I;16")
+    ramp = np.tile(np.arange(0, 56 * 1100, 1100, dtype=np.uint16), (28, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = read_image(encoded(Image.fromarray(ramp), kind, exif=exif)).rgb_THW3[0, :, :, 0]
+    assert np.abs(turned - ramp[::-1, ::-1] / 257).max() <= 0.5
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_without_a_known_white_are_refused(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "depth.tiff"
+    Image.fromarray(np.full((28, 28), 5, np.float32 if mode == "F" else np.int32)).save(path)
+    with pytest.raises(UnreadableMediaError, match=rf"depth\.tiff: has pixels of mode='{mode}'"):
+        read_media(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "alpha"),
+    [
+        ("RGBA", "PNG", True),
+        ("LA", "PNG", True),
+        ("L", "PNG", False),
+        ("P", "PNG", False),
+        ("P", "GIF", False),
+        ("1", "PNG", False),
+        ("RGB", "BMP", False),
+        ("CMYK", "TIFF", False),
+        ("CMYK", "JPEG", False),
+        ("L", "JPEG", False),
+        ("RGBA", "WEBP", True),
+    ],
+)
+def test_the_files_own_mode_is_recorded(mode: str, kind: str, alpha: bool) -> None:
+    picture = Image.fromarray(textured(56, 56))
+    picture.putalpha(77)
+    frames = read_image(encoded(picture.convert(mode) if "A" in mode else picture.convert("RGB").convert(mode), kind))
+    assert frames.source.pixel_format == mode
+    assert frames.provenance.get("alpha") == ("dropped" if alpha else None)
+
+
+def test_pages_are_counted(tmp_path: Path) -> None:
+    pages = [Image.fromarray(textured(56, 56, seed)) for seed in range(4)]
+    path = tmp_path / "scan.tiff"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    frames = read_media(path)
+    np.testing.assert_array_equal(frames.rgb_THW3[0], textured(56, 56))
+    assert (frames.provenance["pages"], frames.provenance["read"]) == (4, 1)
+    pages[0].save(path)
+    assert "pages" not in read_media(path).provenance
+
+
+@pytest.mark.parametrize("error", [IndexError, TypeError, struct.error, EOFError, Image.DecompressionBombError])
+def test_whatever_pillow_raises_is_an_unreadable_image(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    data = encoded(Image.fromarray(textured(56, 56)), "PNG")
+
+    def broken(*_: object, **__: object) -> None:
+        raise error("broken")
+
+    monkeypatch.setattr(Image, "open", broken)
+    assert is_still_image(data) == (error is Image.DecompressionBombError)
+    with pytest.raises(UnreadableMediaError, match="broken"):
+        read_image(data)
+
+
+def test_images_too_large_for_pillow_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableMediaError, match="exceeds limit"):
+        read_media(encoded(Image.fromarray(textured(56, 56)), "PNG"))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import json
+import textwrap
+import tracemalloc
+from dataclasses import asdict, fields
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.video import Sampling
+from onevision_encoder.video import Sampling, Sizing
 from onevision_encoder.video.sampling import choose_frames
 
 
@@ -102,3 +111,61 @@ def test_values_out_of_range(arguments: dict[str, float]) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         Sampling(**arguments)  # type: ignore[arg-type]
     assert caught.value.name in arguments
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"fps": "2"}, {"fps": True}, {"start_seconds": "1"}, {"end_seconds": [1]}, {"num_frames": "8"}, {"fps": 1j}],
+)
+def test_values_of_a_wrong_type(arguments: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        Sampling(**arguments)  # type: ignore[arg-type]
+    assert caught.value.name in arguments
+
+
+@pytest.mark.parametrize("arguments", [{"patch": 14.0}, {"merge": "1"}, {"recipe": ["native"]}, {"side": "576"}])
+def test_sizes_of_a_wrong_type(arguments: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        Sizing(**arguments)  # type: ignore[arg-type]
+    assert caught.value.name in arguments
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    sampling = Sampling(
+        num_frames=np.int64(8),  # type: ignore[arg-type]
+        fps=np.float32(2.5),  # type: ignore[arg-type]
+        start_seconds=np.int32(1),  # type: ignore[arg-type]
+        end_seconds=Fraction(5, 2),  # type: ignore[arg-type]
+    )
+    assert sampling == Sampling(num_frames=8, fps=2.5, start_seconds=1.0, end_seconds=2.5)
+    sizing = Sizing(patch=np.int16(16), merge=np.uint8(2), max_patches=np.int64(64))  # type: ignore[arg-type]
+    assert sizing == Sizing(patch=16, merge=2, max_patches=64)
+    assert json.dumps([asdict(sampling), asdict(sizing)])
+
+
+def test_a_fine_grid_costs_no_memory() -> None:
+    """Two frames a microsecond apart among hours of others, and a grid of a million points a second."""
+    pts = np.sort(np.concatenate([np.arange(3600.0), [0.5, 0.500001]]))
+    tracemalloc.start()
+    chosen = choose_frames(pts, Sampling(fps=1e6, num_frames=None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert chosen.tolist() == list(range(3602))
+    assert peak < 2 << 20
+    assert choose_frames(pts, Sampling(fps=1e300, num_frames=None)).tolist() == list(range(3602))
+
+
+def test_every_option_explains_itself() -> None:
+    """The strings below the fields are the command line's help: plain sentences."""
+    for config in (Sampling, Sizing):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+        assert isinstance(body, ast.ClassDef)
+        told = {}
+        for field, text in itertools.pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+                told[field.target.id] = ast.literal_eval(text.value)
+        assert list(told) == [field.name for field in fields(config)]
+        assert len(str(config.__doc__)) < 120
+        for text in (str(config.__doc__), *told.values()):
+            assert text.endswith(".")
+            assert "`" not in text

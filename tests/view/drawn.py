@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,16 @@ def clip(frames: int = 8, grid: tuple[int, int] = (6, 8), *, pts: NDArray[np.flo
         source=source,
         **more,
     )
+
+
+def sampled(
+    index_T: NDArray[np.int64], num_frames: int, *, fps: float | None, grid: tuple[int, int] = (2, 3), **source: Any
+):
+    """Some frames of a longer source, whose length is known as video/ states it."""
+    made = clip(len(index_T), grid, pts=index_T / (fps or 1.0))
+    length = num_frames / (fps or 1.0)
+    info = dataclasses.replace(made.source, num_frames=num_frames, fps=fps, duration_seconds=length, **source)
+    return dataclasses.replace(made, frame_index_T=index_T.astype(np.int64), source=info)
 
 
 def _bars(frames: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -64,7 +75,7 @@ def signals_of(frames: FrameSequence, **more: Any) -> CodecSignals:
     T, H, W = frames.luma_THW.shape
     cells = (T, -(-H // 8), -(-W // 8))
     residual, motion = np.zeros(cells, np.float32), np.zeros((*cells, 2), np.float32)
-    residual[:, 1, 2], motion[:, 3, 4] = 20, (3, 4)
+    residual[:, 1, 2 % cells[2]], motion[:, 3 % cells[1], 4 % cells[2]] = 20, (3, 4)
     intra, cut = np.zeros(cells, np.bool_), np.arange(T) == 0
     intra[0] = True
     return CodecSignals(

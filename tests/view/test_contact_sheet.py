@@ -11,12 +11,12 @@ from onevision_encoder.types import Kind
 from onevision_encoder.view import DARK, LIGHT, contact_sheet
 from onevision_encoder.view.canvas import Canvas
 from onevision_encoder.view.chart import Box, bars_of, clock, draw_bars, level_ticks, time_ticks
-from onevision_encoder.view.grid import choose_grid, plan_layout
-from onevision_encoder.view.header import headline
+from onevision_encoder.view.grid import caption_width, choose_grid, plan_layout, tallest_cell
+from onevision_encoder.view.header import duration_seconds, headline
 from onevision_encoder.view.heat import colors, heat_of, render_heat
 from onevision_encoder.view.sheet import frames_to_show
 
-from drawn import chosen, clip, selection_of, signals_of  # isort: skip
+from drawn import chosen, clip, sampled, selection_of, signals_of  # isort: skip
 
 COUNTS = [0, 5, 1, 47, 12, 0, 3, 9]
 
@@ -141,6 +141,53 @@ def test_headline_tells_the_numbers_and_how():
     strong, quiet = headline(clip(8, content_hw=content), selection_of(kinds, policy="random", score="fused"))
     assert strong == "48 of 320 patches = 15 %"  # letterbox is not counted
     assert quiet == "8 frames, 0.8 s · policy random"  # no score was looked at
+
+
+def test_the_duration_is_the_sources_own():
+    """10.00 s, not 10.1 s: the gap between sampled frames says nothing about how long the last one lasts."""
+    whole = sampled(np.linspace(0, 249, 64).astype(int), 250, fps=25)
+    assert duration_seconds(whole) == whole.source.duration_seconds == 10
+    window = sampled(np.arange(50, 101, 10), 250, fps=25)
+    assert duration_seconds(window) == pytest.approx(51 / 25)
+    memory = sampled(np.linspace(0, 99, 10).astype(int), 100, fps=None)
+    assert duration_seconds(memory) == 100
+    unknown = clip(4, pts=np.array([1.0, 1.1, 1.2, 1.5]))
+    assert duration_seconds(unknown) == pytest.approx(0.6)
+
+
+def test_counts_are_those_of_the_budget_where_there_is_letterbox():
+    """In 2x2 blocks a block with any letterbox is never chosen, and does not count either."""
+    content = np.ones((6, 8), bool)
+    content[:1], content[5:] = False, False  # half a block above and below
+    frames = clip(4, content_hw=content, merge=2)
+    selection = select(frames, None, SelectionConfig(policy="random", budget="100%"))
+    assert selection.provenance["available"] == len(selection) == 4 * 2 * 8
+    strong, _ = headline(frames, selection)
+    assert strong == "64 of 64 patches = 100 %"
+
+
+@pytest.mark.parametrize("panels", [False, True])
+@pytest.mark.parametrize(("frames", "grid"), [(16, (40, 1)), (3, (100, 2)), (1, (40, 1)), (5, (1, 40))])
+def test_captions_lie_apart(frames, grid, panels):
+    """Of very narrow pictures too: in each caption line, words and the gaps between captions alternate."""
+    made = clip(frames, grid, pts=np.arange(frames) * 7.77)
+    selection = chosen([30] * frames, grid, anchors=())
+    sheet = contact_sheet(made, selection, signals_of(made) if panels else None)
+    caption = caption_width(made, selection, 1600, DARK)
+    aspect = max(grid[1] / grid[0], caption / tallest_cell(1600, 2))
+    panels = panels and frames > 1
+    count, columns = (2, 2) if frames == 1 else choose_grid(frames, 16, aspect, panels=panels)
+    plan = plan_layout(made, count, columns, 1600, small_panels=panels, caption=caption)
+    assert plan.left + plan.columns * plan.pitch[1] - plan.gap <= 1600 - plan.pad
+    for place in range(count):
+        row, column = divmod(place, plan.columns)
+        bottom, left = plan.header + (row + 1) * plan.pitch[0], plan.left + column * plan.pitch[1]
+        line = sheet[bottom - plan.caption + 4 : bottom, left : left + plan.slot]
+        inked = np.flatnonzero((line != DARK.background).any((0, 2)))
+        if frames > 1 or place == 1:
+            assert np.diff(inked).max() >= plan.text * 7 // 8 - 3  # a letter's width between time and count
+        beyond = sheet[bottom - plan.caption + 4 : bottom, left + plan.slot : left + plan.slot + plan.gap]
+        assert (beyond == DARK.background).all()
 
 
 def test_signals_add_two_panels_below_each_frame():

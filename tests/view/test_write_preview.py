@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from onevision_encoder.errors import InvalidArgumentError, ShapeError, UnsupportedCodecError
+from onevision_encoder.errors import InvalidArgumentError, ShapeError, UnsupportedCodecError, WriteError
 from onevision_encoder.view import DARK, animation_frames, contact_sheet, write_preview
 from onevision_encoder.view.animation import fixed_colors
 
-from drawn import chosen, clip, signals_of  # isort: skip
+from drawn import chosen, clip, sampled, signals_of  # isort: skip
 
 COUNTS = [0, 5, 1, 47, 12, 0, 3, 9]
 VARIABLE = np.array([0.0, 0.04, 0.5, 0.54, 1.2, 1.25, 2.0, 2.04])
@@ -109,6 +109,60 @@ def test_mp4_holds_and_states_bt709(tmp_path):
         np.testing.assert_allclose(found, wanted, atol=2)
 
 
+@pytest.mark.parametrize(("fps", "most"), [(120, 64), (60, 43), (50, 64), (30, 64), (1000, 64)])
+def test_gif_of_a_fast_clip_keeps_its_time(tmp_path, fps, most):
+    """Delays are hundredths of a second, at least two: pictures in between are left out, the clock stays right."""
+    frames, selection = clip(64, (2, 3), pts=np.arange(64) / fps), chosen([2] * 64, (2, 3), anchors=())
+    made = gif_frames(write_preview(tmp_path / "a.gif", frames, selection, panel=64))
+    delays = np.array([duration for _, duration in made])
+    assert (delays >= 20).all()
+    assert delays.sum() / 1000 == pytest.approx(64 / fps, abs=0.02)
+    assert len(made) <= most
+    assert len(made) >= min(64, 64 / fps * 50 * 0.7)
+    starts = np.cumsum([0, *delays[:-1]]) / 1000
+    drawn = list(animation_frames(frames, selection, panel=64))
+    for (seen, _), start in zip(made, starts, strict=True):  # the picture of that moment, to a hundredth and a frame
+        near = range(max(0, int((start - 0.011) * fps)), min(64, int((start + 0.011) * fps) + 2))
+        assert min(np.abs(seen.astype(int) - drawn[t]).mean() for t in near) < 8
+
+
+def test_mp4_of_any_timestamps(tmp_path):
+    """Microsecond ticks, whose denominators do not fit a frame rate; frames closer than a tick of the file."""
+    rng = np.random.default_rng(0)
+    ticks = np.cumsum(rng.integers(9_000, 60_000, 40)) / 1e6
+    near = np.array([0, 1, 2, 3, 500_000, 500_001]) / 1e6
+    for pts in (ticks, near, np.arange(5) * 1e-6, np.arange(3) * 3600.0):
+        T = len(pts)
+        frames, selection = clip(T, (2, 3), pts=pts), chosen([2] * T, (2, 3), anchors=())
+        shown, duration, _ = mp4_frames(write_preview(tmp_path / "a.mp4", frames, selection, panel=64))
+        assert len(shown) == T
+        times = pts - pts[0]
+        np.testing.assert_allclose([t for _, t in shown], times, atol=T / 90_000)
+        assert duration == pytest.approx(times[-1] + np.median(np.diff(times)), abs=2e-3)
+
+
+def test_animations_end_where_the_clip_does(tmp_path):
+    """Eleven of 101 frames of ten seconds: the last lasts as long as the source's frames do, not as the gaps."""
+    frames = sampled(np.linspace(0, 100, 11).astype(int), 101, fps=10)
+    selection = chosen([2] * 11, (2, 3), anchors=())
+    made = gif_frames(write_preview(tmp_path / "a.gif", frames, selection, panel=64))
+    assert sum(duration for _, duration in made) == 10_100
+    _, duration, _ = mp4_frames(write_preview(tmp_path / "a.mp4", frames, selection, panel=64))
+    assert duration == pytest.approx(10.1, abs=2e-3)
+
+
+@pytest.mark.parametrize("grid", [(40, 1), (1, 40)])
+def test_captions_of_narrow_animations_lie_apart(grid):
+    frames = clip(3, grid, pts=np.array([0.0, 50.0, 119.5]))
+    made = list(animation_frames(frames, chosen([5, 7, 39], grid, anchors=()), panel=288))
+    for pixels in made:
+        assert pixels.shape[1] >= 154
+        assert (pixels[:, [0, -1]] == DARK.background).all()  # nothing is cut off
+        heading = (pixels[:18] != DARK.background).any((0, 2))
+        gaps = np.diff(np.flatnonzero(heading))
+        assert gaps.max() > 8  # between the two headings
+
+
 def test_fps_overrides_the_clips_own_times(tmp_path):
     frames, selection = clip(pts=VARIABLE), chosen(COUNTS)
     made = gif_frames(write_preview(tmp_path / "a.gif", frames, selection, fps=5))
@@ -161,10 +215,10 @@ def test_unknown_suffix_names_the_allowed_ones(tmp_path):
 def test_missing_folders_are_made_and_impossible_ones_named(tmp_path):
     assert write_preview(tmp_path / "new" / "er" / "a.png", clip(2), chosen([0, 5])).is_file()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidArgumentError, match="written"):
+    with pytest.raises(WriteError, match="written"):
         write_preview(tmp_path / "file" / "a.png", clip(2), chosen([0, 5]))
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InvalidArgumentError, match="folder"):
+    with pytest.raises(WriteError, match="folder"):
         write_preview(tmp_path / "folder.png", clip(2), chosen([0, 5]))
 
 

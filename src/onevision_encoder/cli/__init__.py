@@ -6,6 +6,7 @@ Results go to standard output (JSON with ``--json``), progress and complaints to
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +16,6 @@ from onevision_encoder import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the ``ove`` command; returns the exit code, or raises SystemExit as argparse would."""
-    import tyro
-
     from onevision_encoder.cli.encode import Encode
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
@@ -25,20 +24,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if argv is None else list(argv)
     verbs: dict[str, Callable[..., Any]] = {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview}
-    flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    if words and words[0] in verbs:  # parsed alone, a verb's complaints name the option and nothing else
-        verb = tyro.cli(verbs[words[0]], prog=f"ove {words[0]}", args=words[1:], config=flags)
-    elif words == ["--version"]:
-        print(f"ove {__version__}")
-        return 0
-    else:
-        about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
-        verb = tyro.extras.subcommand_cli_from_dict(verbs, prog="ove", description=about, args=words, config=flags)
     try:
-        return int(verb.run())
+        return int(_parse(words, verbs).run())
     except OneVisionError as error:
         print(f"ove: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ove: interrupted; run the same command again to go on where it stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parse(words: list[str], verbs: dict[str, Callable[..., Any]]) -> Any:
+    """The verb that the words name, with its options; help and complaints raise SystemExit."""
+    import tyro
+
+    if words == ["--version"]:
+        print(f"ove {__version__}")
+        raise SystemExit(0)
+    flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    if words and words[0] in verbs:  # parsed alone, a verb's complaints name the option and nothing else
+        return tyro.cli(verbs[words[0]], prog=f"ove {words[0]}", args=words[1:], config=flags)
+    about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
+    return tyro.extras.subcommand_cli_from_dict(verbs, prog="ove", description=about, args=words, config=flags)

@@ -20,6 +20,7 @@ MEDIA_SUFFIXES = (
 """What a folder is searched for. A file named on the command line is tried whatever its suffix."""
 
 TOKEN_SUFFIX = ".tokens.safetensors"
+FAILED, INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True)
@@ -36,34 +37,36 @@ class Report:
 
     done: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.failed else 0
+        return INTERRUPTED if self.interrupted else FAILED if self.failed else 0
 
 
 def expand(files: Sequence[str], suffixes: str = MEDIA_SUFFIXES) -> list[Input]:
     """Files as they are, folders searched recursively for ``suffixes``, URLs untouched; names are unique.
 
+    A missing file or a folder without media is left to the reader to refuse, so that it does not stop a batch.
+
     Raises:
-        InvalidArgumentError: nothing given, or a folder without media. A missing file is left to the reader, so that
-            it does not stop a batch.
+        InvalidArgumentError: nothing given.
     """
     if not files:
         raise InvalidArgumentError("files", [], "at least one file or folder")
     inputs: list[Input] = []
-    for given in files:
+    for given in dict.fromkeys(files):
         folder = Path(given)
-        if "://" in given or not folder.is_dir():
+        found: list[Path] = []
+        if "://" not in given and folder.is_dir():
+            endings = tuple(suffixes.split())
+            found = sorted(p for p in folder.rglob("*") if p.name.lower().endswith(endings) and p.is_file())
+        if found:
+            inputs += [Input(path=str(p), name=p.relative_to(folder).as_posix()) for p in found]
+        else:
             inputs.append(
                 Input(path=given, name=given.rstrip("/").rsplit("/", 1)[-1] if "://" in given else folder.name)
             )
-            continue
-        endings = tuple(suffixes.split())
-        found = sorted(p for p in folder.rglob("*") if p.name.lower().endswith(endings) and p.is_file())
-        if not found:
-            raise InvalidArgumentError("files", given, f"a folder with media files in it ({suffixes})")
-        inputs += [Input(path=str(p), name=p.relative_to(folder).as_posix()) for p in found]
     return _distinct(inputs)
 
 
@@ -85,16 +88,24 @@ def _distinct(inputs: Iterable[Input]) -> list[Input]:
 def run_batch(
     inputs: Sequence[Input], work: Callable[[Input], Mapping[str, Any]], *, label: str, quiet: bool
 ) -> Report:
-    """Call ``work`` on each input. An :class:`OneVisionError` is recorded and the batch goes on."""
+    """Call ``work`` on each input. An :class:`OneVisionError` is recorded and the batch goes on; Ctrl-C ends it."""
     report = Report()
-    with tqdm(inputs, desc=label, unit="file", disable=quiet or len(inputs) < 2, file=sys.stderr) as progress:
-        for item in progress:
-            try:
-                report.done.append({"name": item.name, "source": item.path, **work(item)})
-            except OneVisionError as error:
-                failure = {"name": item.name, "source": item.path, "error": type(error).__name__, "message": str(error)}
-                report.failed.append(failure)
+    hidden = True if quiet or len(inputs) < 2 else None  # None: hidden where nobody watches, no terminal
+    with tqdm(inputs, desc=label, unit="file", disable=hidden, file=sys.stderr) as progress:
+        try:
+            for item in progress:
+                _attempt(item, work, report)
+        except KeyboardInterrupt:
+            report.interrupted = True
     return report
+
+
+def _attempt(item: Input, work: Callable[[Input], Mapping[str, Any]], report: Report) -> None:
+    try:
+        report.done.append({"name": item.name, "source": item.path, **work(item)})
+    except OneVisionError as error:
+        failure = {"name": item.name, "source": item.path, "error": type(error).__name__, "message": str(error)}
+        report.failed.append(failure)
 
 
 def finish(report: Report, *, as_json: bool, line: Callable[[Mapping[str, Any]], str], extra: Mapping[str, Any]) -> int:
@@ -104,10 +115,22 @@ def finish(report: Report, *, as_json: bool, line: Callable[[Mapping[str, Any]],
     else:
         for item in report.done:
             print(line(item))
+    complain(report)
+    total = len(report.done) + len(report.failed)
+    if report.failed and total > 1:
+        print(f"ove: {len(report.failed)} of {total} inputs failed", file=sys.stderr)
+    if report.interrupted:
+        print("ove: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+    return report.exit_code
+
+
+def complain(report: Report) -> None:
+    """Every failure on standard error, with the input it belongs to."""
     for failure in report.failed:
         source = "" if failure["source"] in failure["message"] else f"{failure['source']}: "
         print(f"ove: {source}{failure['message']} ({failure['error']})", file=sys.stderr)
-    if report.failed:
-        total = len(report.done) + len(report.failed)
-        print(f"ove: {len(report.failed)} of {total} inputs failed", file=sys.stderr)
-    return report.exit_code
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 frame', '2 frames'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -28,7 +28,6 @@ from onevision_encoder.errors import SignalUnavailableError
 from onevision_encoder.types import CELL, CodecSignals, FrameSequence, Interval
 
 if TYPE_CHECKING:
-    from onevision_encoder.types import SourceInfo
     from onevision_encoder.video import FrameObserver, Source
 
 NAME = "native"
@@ -49,11 +48,15 @@ class Native:
         """Both intervals are given."""
 
     def check_file(self, source: Source) -> None:
-        """Raises SignalUnavailableError for a video whose codec exports no vectors. Reads packets, decodes nothing."""
-        from onevision_encoder.video import is_still_image, probe
+        """Raises SignalUnavailableError for a video whose codec exports no vectors. Looks at the header alone."""
+        from onevision_encoder.video import is_still_image
+        from onevision_encoder.video.source import OpenedSource
 
-        if not is_still_image(source):
-            _check_codec(probe(source).source)
+        if is_still_image(source):
+            return
+        opened = OpenedSource(source)
+        with opened.open() as (_, stream):
+            _check_codec(opened.name, stream.codec_context.name)
 
     def observer(self, *, interval: Interval) -> FrameObserver | None:
         return VectorObserver(interval=interval)
@@ -80,7 +83,7 @@ class Native:
             cause = "vectors are only there while a file is decoded, and these frames are decoded already"
             alternatives = ["read_with_signals(path, ...)", "provider='x264proxy'"]
             raise SignalUnavailableError(NAME, "signals of frames in memory", cause, alternatives)
-        _check_codec(source.source)
+        _check_codec(source.source.name, source.source.codec)
         samples = observer.samples()
         if observer.frame_index != source.frame_index_T.tolist():
             cause = f"its observer saw frames {observer.frame_index}, the clip has {source.frame_index_T.tolist()}"
@@ -89,9 +92,9 @@ class Native:
         return _assemble(luma_THW, samples, regrids, interval, source)
 
 
-def _check_codec(source: SourceInfo) -> None:
-    if source.codec not in CODECS:
-        cause = f"{source.name}: FFmpeg exports no motion vectors for {source.codec}; it does for {_NAMES}"
+def _check_codec(name: str, codec: str) -> None:
+    if codec not in CODECS:
+        cause = f"{name}: FFmpeg exports no motion vectors for {codec}; it does for {_NAMES}"
         raise SignalUnavailableError(NAME, "motion vectors", cause, ["provider='x264proxy'"])
 
 

@@ -16,6 +16,7 @@ from onevision_encoder.types import CodecSignals, FrameSequence, Interval
 
 if TYPE_CHECKING:
     from onevision_encoder.video import FrameObserver, OnDamage, Sampling, Sizing, Source
+    from onevision_encoder.video.arrays import InMemory
 
 ProviderName = Literal["auto", "x264proxy", "native"]
 AUTO: Literal["x264proxy"] = "x264proxy"
@@ -85,7 +86,7 @@ def compute_signals(
 
 
 def read_with_signals(
-    source: Source | FrameSequence | NDArray[np.uint8],
+    source: Source | InMemory | FrameSequence,
     *,
     sampling: Sampling | None = None,
     sizing: Sizing | None = None,
@@ -96,29 +97,27 @@ def read_with_signals(
     """Sampled frames and their signals from one decoding pass.
 
     Args:
-        source: a path, URL, bytes or binary file object of a video or an image (:func:`read_media`); or uint8 RGB
-            [T, H, W, 3], of which every frame is taken and sized (a ``sampling`` is refused); or a FrameSequence, which
-            is returned as it is (``sampling`` and ``sizing`` are refused: it has been sampled and sized).
-        sampling, sizing, on_damage: see :func:`onevision_encoder.video.read_video`.
+        source: whatever :func:`onevision_encoder.video.read_media` takes: a path, URL, bytes or binary file object of a
+            video or an image; frames in memory, uint8 RGB [T, H, W, 3] or [H, W, 3], a PIL image, a list of those. Or a
+            FrameSequence, which is returned as it is: it has been sampled and sized, and ``sampling`` and ``sizing``
+            are not looked at.
+        sampling, sizing, on_damage: see :func:`onevision_encoder.video.read_media`.
         provider, interval: see :func:`compute_signals`; here ``native`` and ``interval="frame"`` work too.
     Returns:
         (frames, signals) with the same T. An image gives T = 1, all intra.
     Raises:
         What :func:`read_media` raises; InvalidArgumentError; SignalUnavailableError, before anything is decoded.
     """
-    from onevision_encoder.video import frames_from_array, read_media
+    from onevision_encoder.video import is_in_memory, read_media
     from onevision_encoder.video.source import OpenedSource
 
     _check_interval(interval)
     chosen = get_provider(provider)
     chosen.check(interval)
-    if isinstance(source, FrameSequence | np.ndarray):
-        allowed = "None: frames in memory are sampled already"
-        if sampling is not None:
-            raise InvalidArgumentError("sampling", sampling, allowed)
-        if isinstance(source, FrameSequence) and sizing is not None:
-            raise InvalidArgumentError("sizing", sizing, "None: a FrameSequence is sized already")
-        frames = source if isinstance(source, FrameSequence) else frames_from_array(source, sizing=sizing)
+    if isinstance(source, FrameSequence):
+        return source, chosen.signals(source, interval=interval)
+    if is_in_memory(source):
+        frames = read_media(source, sampling=sampling, sizing=sizing, on_damage=on_damage)
         return frames, chosen.signals(frames, interval=interval)
     if not isinstance(source, str | bytes | bytearray | memoryview) and hasattr(source, "read"):
         opened = OpenedSource(source)  # kept until the end: what cannot be rewound is read from its copy

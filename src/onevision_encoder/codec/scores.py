@@ -101,8 +101,10 @@ def frame_difference(source: FrameSequence | NDArray[np.uint8], *, patch: int) -
     _check("frame_difference", patch, (H, W))
     scores = np.zeros((T, H // patch, W // patch), np.float32)
     for t in range(1, T):
-        difference_HW = np.abs(luma_THW[t].astype(np.int16) - luma_THW[t - 1])
-        scores[t] = difference_HW.reshape(H // patch, patch, W // patch, patch).mean((1, 3))
+        before_HW, luma_HW = luma_THW[t - 1], luma_THW[t]
+        difference_HW = np.maximum(luma_HW, before_HW) - np.minimum(luma_HW, before_HW)
+        rows_hW = difference_HW.reshape(H // patch, patch, W).sum(1, dtype=np.uint32)
+        scores[t] = rows_hW.reshape(H // patch, W // patch, patch).sum(2, dtype=np.uint32) / patch**2
     return scores
 
 

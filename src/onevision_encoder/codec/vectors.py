@@ -38,8 +38,10 @@ class VectorField:
 
 def exported_vectors(frame: av.VideoFrame) -> NDArray[np.void] | None:
     """The table of one decoded frame as FFmpeg exports it, or None where it has none (intra frames, other codecs)."""
-    side_data: Any = frame.side_data.get("MOTION_VECTORS")
-    return None if side_data is None else np.array(side_data.to_ndarray())
+    from onevision_encoder.video import side_data
+
+    table: Any = side_data(frame, "MOTION_VECTORS")
+    return None if table is None else np.array(table.to_ndarray())
 
 
 def plane_samples(plane: Any, dtype: str = "u1") -> NDArray[np.integer]:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
-    from onevision_encoder.model.embedding_file import save_embeddings
+    from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel
     from onevision_encoder.model.loading import LoadedEncoder, load_encoder
 
 _HOME = {
+    "ClipEmbeddings": "embedding_file",
     "Embeddings": "embed",
     "LoadedEncoder": "loading",
     "OneVisionEncoderConfig": "configuration",
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
     "embed_tokens": "embed",
+    "load_embeddings": "embedding_file",
     "load_encoder": "loading",
     "normalize_patches": "embed",
     "preset_config": "configuration",
@@ -27,11 +29,13 @@ _HOME = {
 
 __all__ = [
     "PRESETS",
+    "ClipEmbeddings",
     "Embeddings",
     "LoadedEncoder",
     "OneVisionEncoderConfig",
     "OneVisionEncoderModel",
     "embed_tokens",
+    "load_embeddings",
     "load_encoder",
     "normalize_patches",
     "preset_config",

@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         """Returns the stream after the last block, the stream before each block and the attention weights."""
         states: list[Tensor] = []
         attentions: list[Tensor] = []
-        runner = TiledRunner(plan, rope) if TiledRunner.applies(x_NC, plan) else None
+        runner = TiledRunner(plan, rope) if TiledRunner.applies(x_NC, plan, self.layers) else None
         for layer in cast(Iterable[EncoderLayer], self.layers):
             if runner is not None:
                 if keep_states:

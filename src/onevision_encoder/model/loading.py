@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from onevision_encoder.errors import CheckpointError, InvalidArgumentError
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError, RandomWeightsWarning
 from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 from onevision_encoder.model.precision import resolve_device, resolve_dtype
@@ -51,13 +52,15 @@ def load_encoder(
 
     Args:
         name_or_path: a preset (``tiny``, ``small``, ``base``, ``large``, ``huge``: random weights of a fixed
-            seed, and the result says so), a folder with ``config.json`` and safetensors, or a hub id
+            seed, with a RandomWeightsWarning), a folder with ``config.json`` and safetensors, or a hub id
             ``owner/name``. A preset's name wins over a folder of that name; write ``./tiny`` for the folder.
         dtype: ``"auto"`` = :func:`~onevision_encoder.model.precision.inference_dtype`, or a float dtype.
         device: ``"auto"`` = CUDA if there is any, else the CPU.
     Raises:
         CheckpointError: the folder or hub repository cannot be had, lacks files, or does not fit.
         InvalidArgumentError: no preset, folder or hub id; unknown dtype or device.
+    Warns:
+        RandomWeightsWarning: ``name_or_path`` is a preset.
     """
     name = str(name_or_path)
     where = resolve_device(device)
@@ -67,6 +70,7 @@ def load_encoder(
         model, weights = _from_checkpoint(name, choice.dtype, attn_implementation)
     else:
         model, weights = _random(name, choice.dtype, attn_implementation)
+        warnings.warn(_no_meaning(name), RandomWeightsWarning, stacklevel=2)
     torch.nn.Module.to(model, where).train(False)
     provenance = {
         "model": name,
@@ -76,6 +80,13 @@ def load_encoder(
         "dtype_reason": choice.reason,
     }
     return LoadedEncoder(model=model, weights=weights, pretrained=pretrained, provenance=provenance)
+
+
+def _no_meaning(preset: str) -> str:
+    return (
+        f"the weights are random (seed {RANDOM_SEED}): {preset!r} is a preset, its embeddings mean nothing; for real "
+        'ones load a checkpoint: load_encoder("path/to/folder") or load_encoder("owner/name") from the hub'
+    )
 
 
 def describe(model: OneVisionEncoderModel) -> dict[str, Any]:

@@ -76,17 +76,19 @@ def resolve_device(device: torch.device | str) -> torch.device:
     """``"auto"`` = the first CUDA device if there is one, else the CPU; or a device by name.
 
     Raises:
-        InvalidArgumentError: torch knows no such device, or it is not there.
+        InvalidArgumentError: torch knows no such device, it is not there, or it computes nothing (``meta``).
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InvalidArgumentError("device", device, "'auto' or a device as torch names it") from error
-    missing = (found.type == "cuda" and not torch.cuda.is_available()) or (
-        found.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise InvalidArgumentError("device", device, f"a device that is there; torch sees no {found.type}")
+    if found.type == "meta":
+        raise InvalidArgumentError("device", device, "a device that computes; 'meta' holds no numbers")
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:  # each backend has its own
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InvalidArgumentError("device", device, f"a device that torch can use here; it says: {cause}") from error
     return found

@@ -10,19 +10,27 @@ attention writes over the queries it has read, and the residual stream is update
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 
 from onevision_encoder.model.attention import AttentionPlan, SelfAttention
 from onevision_encoder.model.block import EncoderLayer
+from onevision_encoder.model.layers import LayerNorm, Mlp, RMSNorm
 from onevision_encoder.model.rope import RopeTable
 
 TOKENS = 512
 """Rows of a token-wise tile: a hidden MLP tile of ViT-L is 4 MB in bfloat16."""
 QUERIES = 2048
 """Query rows of an attention tile: enough to repay packing the keys, 4 MB of output in bfloat16."""
+
+
+_FORWARD = {kind: kind.forward for kind in (EncoderLayer, SelfAttention, LayerNorm, RMSNorm, Mlp, nn.Linear)}
+"""The modules that a block is made of, each with the computation that tiles reproduce."""
+_ACTIVATIONS = ("torch.nn.modules.activation", "transformers.activations")
+"""Where element-wise activations are defined."""
 
 
 class TiledRunner:
@@ -37,13 +45,19 @@ class TiledRunner:
         self._qkv_3NHD: Tensor | None = None
 
     @staticmethod
-    def applies(x_NC: Tensor, plan: AttentionPlan) -> bool:
-        """Whether results may be had this way: on a CPU, without gradients, compilation or attention weights."""
+    def applies(x_NC: Tensor, plan: AttentionPlan, blocks: Iterable[nn.Module]) -> bool:
+        """Whether results may be had this way: on a CPU, without gradients, compilation or attention weights.
+
+        And only if nobody looks on or takes part: no hooks, no replaced ``forward``, no module of another class.
+        Tiles go around the ``forward`` of blocks and would show a part's hook a few hundred tokens at a time.
+        """
         return (
             plan.implementation == "sdpa"
             and x_NC.device.type == "cpu"
             and not torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
+            and not torch_module._has_any_global_hook()
+            and all(_is_plain(part) for block in blocks for part in block.modules())
         )
 
     def run(self, block: EncoderLayer, x_NC: Tensor) -> None:
@@ -73,6 +87,19 @@ class TiledRunner:
             k, v = (t[tile.seen_rows].view(tile.count, tile.keys, *t.shape[1:]) for t in (k_NHD, v_NHD))
             mixed, _ = attention.attend(q, k, v, self._plan)
             q.copy_(mixed.view_as(q))
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Whether calling ``part`` does what its class as we know it does, and nothing besides."""
+    kind = type(part)
+    known = kind.forward is _FORWARD[kind] if kind in _FORWARD else kind.__module__.startswith(_ACTIVATIONS)
+    return (
+        known
+        and "forward" not in vars(part)
+        and not part._forward_hooks
+        and not part._forward_pre_hooks
+        and part._compiled_call_impl is None
+    )
 
 
 def _row_tiles(num_tokens: int) -> Iterator[slice]:

@@ -10,9 +10,10 @@ from onevision_encoder.selection.config import (
     PolicyName,
     ScoreName,
     SelectionConfig,
+    budget_for,
     needs_signals,
-    sampling_for,
 )
+from onevision_encoder.selection.lowres import lower_resolution
 from onevision_encoder.selection.saliency import Saliency, clip_saliency
 
 __all__ = [
@@ -21,10 +22,11 @@ __all__ = [
     "Saliency",
     "ScoreName",
     "SelectionConfig",
+    "budget_for",
     "clip_saliency",
     "fit_camera",
+    "lower_resolution",
     "needs_signals",
     "resolve_budget",
-    "sampling_for",
     "select",
 ]

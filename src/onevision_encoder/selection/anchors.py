@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def plan_anchors(
        frames, evenly spread over those wanted and beginning with the first, as get 4.
     """
     frames = len(starts_T)
-    spend = int(share * budget)
+    spend = int(Fraction(str(share)) * budget)  # the share as it was written: 0.29 of 100 is 29
     wanted = -(-frames // FRAMES_PER_ANCHOR) if count is None else count
     if wanted == 0 or spend == 0:
         return Anchors(frame_A=np.zeros(0, np.int64), units_A=np.zeros(0, np.int64))

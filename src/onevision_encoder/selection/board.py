@@ -15,6 +15,14 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+def content_units(frames: FrameSequence) -> Mask:
+    """bool [U]: units of a frame that hold nothing but picture. Only these are chosen, and only these are counted."""
+    rows, cols = frames.grid[0] // frames.merge, frames.grid[1] // frames.merge
+    content_hw = np.ones(frames.grid, np.bool_) if frames.content_hw is None else frames.content_hw
+    whole: Mask = content_hw.reshape(rows, frames.merge, cols, frames.merge).all((1, 3)).ravel()
+    return whole
+
+
 class Board:
     """Units of a clip. Letterbox units are taken from the start and never part of the result.
 
@@ -26,8 +34,7 @@ class Board:
     def __init__(self, frames: FrameSequence) -> None:
         rows, cols = frames.grid[0] // frames.merge, frames.grid[1] // frames.merge
         self.merge, self.grid, self.frames = frames.merge, (rows, cols), frames.num_frames
-        content_hw = np.ones(frames.grid, np.bool_) if frames.content_hw is None else frames.content_hw
-        self.content_U: Mask = content_hw.reshape(rows, self.merge, cols, self.merge).all((1, 3)).ravel()
+        self.content_U = content_units(frames)
         self.per_frame = int(self.content_U.sum())
         self.free_TU: Mask = np.repeat(self.content_U[None], self.frames, 0)
         self.kind_TU = np.zeros(self.free_TU.shape, np.uint8)

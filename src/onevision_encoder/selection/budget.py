@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from numbers import Integral
 from typing import Literal
 
 from onevision_encoder.errors import BudgetError
 
 _PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%")
-_ACCEPTED = "a positive number of patches, or a percentage above 0% and up to 100% such as '12.5%'"
+_ACCEPTED = "a positive whole number of patches, or a percentage above 0% and up to 100% such as '12.5%'"
 
 
-def parse_budget(budget: int | str) -> int | Fraction:
+def parse_budget(budget: object) -> int | Fraction:
     """An integer count, or the exact share 0 < f <= 1 that a percentage names.
 
     Raises:
@@ -28,9 +29,9 @@ def parse_budget(budget: int | str) -> int | Fraction:
         if not (text.isdecimal() and int(text) > 0):
             raise BudgetError("budget", budget, _ACCEPTED)
         return int(text)
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+    if isinstance(budget, bool) or not isinstance(budget, Integral) or budget < 1:
         raise BudgetError("budget", budget, _ACCEPTED)
-    return budget
+    return int(budget)
 
 
 def resolve_budget(
@@ -56,11 +57,9 @@ def resolve_budget(
         if short == "cap":
             return available
         steps = f" in steps of {unit}" if unit > 1 else ""
-        raise BudgetError(
-            "budget", budget, f"{unit} to {available}{steps}: all content patches there are (short='cap' takes those)"
-        )
+        raise BudgetError("budget", budget, f"{unit} to {available}{steps}: all there are; short 'cap' takes those")
     if parsed % unit:
         low, high = parsed // unit * unit, -(-parsed // unit) * unit
         near = f"{low} or {high}" if low else f"{high}"
-        raise BudgetError("budget", budget, f"a multiple of {unit} in 2x2 units: {near}")
+        raise BudgetError("budget", budget, f"a multiple of {unit}, because patches are taken as 2x2 blocks: {near}")
     return parsed

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from onevision_encoder.errors import BudgetError, InvalidArgumentError, ShapeError
 from onevision_encoder.selection.board import Board
-from onevision_encoder.selection.budget import parse_budget, resolve_budget
+from onevision_encoder.selection.budget import resolve_budget
 from onevision_encoder.selection.codec_policy import choose_codec
-from onevision_encoder.selection.config import SelectionConfig, needs_signals
+from onevision_encoder.selection.config import SelectionConfig, budget_for, needs_signals
 from onevision_encoder.selection.policies import choose_random, choose_run_length, choose_uniform
 from onevision_encoder.types import CodecSignals, FrameSequence, Selection, block2_rank
 
@@ -52,7 +51,8 @@ def _check(frames: FrameSequence, signals: CodecSignals | None, config: Selectio
     if frames.merge not in (1, 2):
         raise ShapeError("merge", frames.merge, "1 or 2 patches per side of a selection unit")
     if signals is None:
-        if needs_signals(config):
+        # frames alone can be ranked by their difference, but then nobody knows of cuts; provenance says so
+        if needs_signals(config) and config.score != "frame_difference":
             raise InvalidArgumentError(
                 "signals", None, f"CodecSignals, which policy='codec' with score={config.score!r} ranks by"
             )
@@ -67,9 +67,8 @@ def _check(frames: FrameSequence, signals: CodecSignals | None, config: Selectio
 def _budget(board: Board, config: SelectionConfig) -> int:
     unit = board.merge**2
     available = board.frames * board.per_frame * unit
-    if config.policy == "uniform_lowres" and isinstance(parse_budget(config.budget), Fraction):
-        return available  # sampling_for has spent the percentage on the frames' size
-    budget = resolve_budget(config.budget, available=available, unit=unit, short=config.short)
+    asked = budget_for(config, board.frames)
+    budget = resolve_budget(asked, available=available, unit=unit, short=config.short)
     if config.policy == "dense" and budget != available:
         raise BudgetError("budget", config.budget, f"{available} or '100%': policy='dense' reads every patch")
     return budget

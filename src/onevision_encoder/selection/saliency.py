@@ -2,6 +2,8 @@
 
 Axes: T frames, y x cells of 8x8 pixels, h w units (patches, or 2x2 blocks of them), 2 = (dx, dy).
 
+0. **Light.** Where a gain and an offset of the whole frame explain it better than the coder did, a cell stands still
+   and its residual is what they leave (:mod:`onevision_encoder.selection.lighting`; not for ``bits``).
 1. **Camera.** The fitted camera motion is subtracted from every cell's motion. What is left counts only along the
    structure that makes it visible: the vector of a flat or one-directional cell is a guess of the coder (the
    aperture problem), so each component is weighted by the slope of the picture in its direction.
@@ -32,11 +34,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onevision_encoder.codec import cells_to_patches
+from onevision_encoder.codec import ScoreName, cells_to_patches, frame_difference
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.selection.camera import CameraMotion, fit_camera
-from onevision_encoder.selection.config import Camera, ScoreName
-from onevision_encoder.selection.texture import difference_before, frame_difference, gradients
+from onevision_encoder.selection.config import Camera
+from onevision_encoder.selection.lighting import fit_light, left_after_light
+from onevision_encoder.selection.texture import difference_before, gradients
 from onevision_encoder.types import CELL, CodecSignals, FrameSequence
 
 Floats = NDArray[np.float32]
@@ -53,7 +56,8 @@ FLAT_SLOPE = 1.0
 """Slope in grey levels per pixel that sensor noise alone makes; half of a vector counts at three times that."""
 LEAST_TRUST = 0.1
 MOST_SAMPLES = 16384
-"""Percentiles of a clip are taken from at most about this many cells, evenly spaced."""
+"""Percentiles of a clip are taken from at most this many cells, one from each of as many equal stretches."""
+_GOLDEN = (5**0.5 - 1) / 2
 SIGNIFICANT = 0.01
 """Below this the saliency of a unit is rounding, not an event: 0."""
 
@@ -85,7 +89,7 @@ def clip_saliency(
     if signals is not None:
         ranked_T &= signals.valid_T & ~signals.cut_T
     if score == "frame_difference":
-        change_Thw = frame_difference(frames.luma_THW, frames.patch * frames.merge)
+        change_Thw = frame_difference(frames, patch=frames.patch * frames.merge)
         known_Thw = np.broadcast_to(ranked_T[:, None, None], change_Thw.shape)
         value_Thw, facts = _graded(change_Thw, known_Thw, FLOORS["residual"])
         account = {"score": score, "residual": facts, "cuts": "unknown" if signals is None else "signals"}
@@ -114,13 +118,19 @@ def _cells(
     frames: FrameSequence, signals: CodecSignals, ranked_T: Mask, score: ScoreName, camera: Camera
 ) -> tuple[Floats, dict[str, Any]]:
     """Saliency per cell, and how it came about."""
-    inter_Tyx = ~signals.intra_Tyx & ranked_T[:, None, None] & _content(frames, signals)
+    content_yx = _content(frames, signals)
+    # Motion since the frame before in the source is not measured from the frames that the light is fitted to.
+    light = fit_light(frames.luma_THW, content_yx, ranked_T) if signals.interval == "sample" else {}
+    lit_Tyx = left_after_light(frames.luma_THW, light)
+    same_Tyx = lit_Tyx < signals.residual_Tyx
+    residual_Tyx = np.where(same_Tyx, lit_Tyx, signals.residual_Tyx)
+    inter_Tyx = (~signals.intra_Tyx | same_Tyx) & ranked_T[:, None, None] & content_yx
     across_Tyx, down_Tyx = gradients(frames.luma_THW)
     slope_Tyx = np.sqrt(np.square(across_Tyx) + np.square(down_Tyx))
     structure_Tyx = np.maximum(slope_Tyx - np.float32(FLAT_SLOPE), 0)
     trust_Tyx = np.maximum(structure_Tyx / (structure_Tyx + np.float32(2 * FLAT_SLOPE)), np.float32(LEAST_TRUST))
-    motion_Tyx2 = signals.motion_Tyx2
-    facts: dict[str, Any] = {"intra_cells": "residual", "camera": "none"}
+    motion_Tyx2 = np.where(same_Tyx[..., None], np.float32(0), signals.motion_Tyx2)
+    facts: dict[str, Any] = {"intra_cells": "residual", "camera": "none", "light_changes": sorted(light)}
     moved: CameraMotion | None = None
     if camera == "auto":
         moved = fit_camera(
@@ -139,7 +149,7 @@ def _cells(
         assert signals.bits_Tyx is not None
         value_Tyx = graded("bits", signals.bits_Tyx)
     else:
-        value_Tyx = graded("residual", signals.residual_Tyx)
+        value_Tyx = graded("residual", residual_Tyx)
         value_Tyx = np.where(inter_Tyx, value_Tyx, value_Tyx * np.float32(UNKNOWN_WEIGHT))
     if score in ("motion", "fused"):
         visible_Tyx = _visible(motion_Tyx2, across_Tyx, down_Tyx, slope_Tyx) * trust_Tyx
@@ -229,7 +239,7 @@ def _entered(moved: CameraMotion, frame_size: tuple[int, int] | None) -> Mask:
 def _graded(raw: Floats, known: Mask, floor: float) -> tuple[Floats, dict[str, float]]:
     """Steps 3 and 4 of the module: noise taken off, then x / (x + s). ``known`` = what the statistics look at."""
     values = raw[known]
-    values = values[:: 1 + len(values) // MOST_SAMPLES]
+    values = _sample(values)
     if not len(values):
         return np.zeros_like(raw), {"floor": floor, "scale": floor}
     floor = max(floor, _noise(values))
@@ -237,6 +247,16 @@ def _graded(raw: Floats, known: Mask, floor: float) -> tuple[Floats, dict[str, f
     scale = max(_percentile(np.maximum(values - np.float32(floor), 0), 0.95), floor)
     excess /= excess + np.float32(scale)
     return excess, {"floor": round(floor, 4), "scale": round(scale, 4)}
+
+
+def _sample(values: Floats) -> Floats:
+    """At most MOST_SAMPLES of a long list: one of each of as many equal stretches, at a place that moves by the golden
+    ratio from stretch to stretch. Even steps would meet the width of the grid and see some of its columns only."""
+    if len(values) <= MOST_SAMPLES:
+        return values
+    stretch = np.arange(MOST_SAMPLES)
+    place = (stretch + stretch * _GOLDEN % 1) * (len(values) / MOST_SAMPLES)
+    return values[place.astype(np.int64)]
 
 
 def _noise(values: Floats) -> float:

@@ -1,7 +1,7 @@
 """What the frames themselves say about a cell: how much structure it has, and how much it changed.
 
-Axes: T frames, H W pixels, y x cells of 8x8 pixels, h w units (patches or 2x2 blocks of them). Statistics of cells look
-at every fourth row, whole: 16 samples a cell, in runs that a vector unit reads at full speed.
+Axes: T frames, H W pixels, y x cells of 8x8 pixels. Statistics of cells look at every fourth row, whole: 16 samples a
+cell, in runs that a vector unit reads at full speed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,9 @@ def gradients(luma_THW: Bytes) -> tuple[Floats, Floats]:
     return _cell_sum(across) * scale, _cell_sum(down) * scale
 
 
-def frame_difference(luma_THW: Bytes, unit: int) -> Floats:
-    """Mean absolute difference from the frame before, float32 [T, h, w], grey levels; 0 for the first frame."""
-    T, H, W = luma_THW.shape
-    change_Thw = np.zeros((T, H // unit, W // unit), np.float32)
-    if T > 1:
-        change_Thw[1:] = _block_sum(_distance(luma_THW[1:], luma_THW[:-1]), unit, unit) / np.float32(unit * unit)
-    return change_Thw
+def cell_means(luma_THW: Bytes) -> Floats:
+    """float32 [T, y, x], grey levels."""
+    return _cell_sum(np.ascontiguousarray(luma_THW[:, ::ROW_STEP])) / np.float32(_SAMPLES)
 
 
 def difference_before(luma_THW: Bytes, lag: int, shift_T2: NDArray[np.int64], wanted_T: NDArray[np.bool_]) -> Floats:
@@ -71,21 +67,17 @@ def _distance(a: Bytes, b: Bytes) -> Bytes:
     return distance
 
 
-def _cell_sum(sampled: Bytes) -> Floats:
-    """Sums over cells of an array that holds every fourth row."""
-    return _block_sum(sampled, CELL // ROW_STEP, CELL)
-
-
-def _block_sum(values: Bytes, rows: int, cols: int) -> Floats:
-    """Sums over blocks of ``rows`` x ``cols``; the border is replicated to fill the last blocks."""
-    _, H, W = values.shape
-    down, right = -H % rows, -W % cols
+def _cell_sum(sampled_TrW: Bytes) -> Floats:
+    """Sums over cells of an array [T, r, W] that holds every fourth row; the border fills the last cells."""
+    _, R, W = sampled_TrW.shape
+    rows = CELL // ROW_STEP
+    down, right = -R % rows, -W % CELL
     if down or right:
-        values = np.pad(values, ((0, 0), (0, down), (0, right)), mode="edge")
-    tall = values[:, 0::rows].astype(np.uint16)
+        sampled_TrW = np.pad(sampled_TrW, ((0, 0), (0, down), (0, right)), mode="edge")
+    tall = sampled_TrW[:, 0::rows].astype(np.uint16)  # at most CELL rows of bytes
     for i in range(1, rows):
-        tall += values[:, i::rows]
-    blocks = tall[:, :, 0::cols].astype(np.float32)
-    for i in range(1, cols):
-        blocks += tall[:, :, i::cols]
-    return blocks
+        tall += sampled_TrW[:, i::rows]
+    cells = tall[:, :, 0::CELL].astype(np.float32)
+    for i in range(1, CELL):
+        cells += tall[:, :, i::CELL]
+    return cells

@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.tokens.files import atomic_path as atomic_path
+    from onevision_encoder.tokens.files import write_atomically as write_atomically
     from onevision_encoder.tokens.formats import (
         export_positions_thw as export_positions_thw,
     )
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from onevision_encoder.tokens.store import save_tokens as save_tokens
 
 _HOME = {
+    "atomic_path": "files",
+    "write_atomically": "files",
     "export_positions_thw": "formats",
     "export_visidx": "formats",
     "export_visidx_thw": "formats",

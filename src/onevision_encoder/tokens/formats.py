@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.errors import MediaNotFoundError, ShapeError, TokenFileError
+from onevision_encoder.tokens.files import write_atomically
 from onevision_encoder.tokens.positions import VIRTUAL_FRAMES, model_time
-from onevision_encoder.tokens.store import write_atomically
 from onevision_encoder.types import Kind, PatchTokens, Selection
 
 
 def export_positions_thw(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
-    """Write ``positions_thw.npy`` for the tokens of one clip. Raises ShapeError where t is not a slot 0..63."""
+    """Write ``positions_thw.npy`` for the tokens of one clip. Raises ShapeError where t is not the slot
+    0..63 of its frame, WriteError where the file cannot be written."""
     slots_K3 = _slots(tokens)
     _write(path, slots_K3[np.lexsort(slots_K3.T[::-1])])
 
@@ -84,16 +85,15 @@ def _slots(tokens: PatchTokens) -> NDArray[np.int32]:
     clip = tokens.clips[0]
     if clip.layout != "frames":
         raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
-    slots_T = np.round(clip.model_time_T).astype(np.int64)
-    fits = np.array_equal(slots_T, clip.model_time_T) and bool(
-        (slots_T >= 0).all() and (slots_T < VIRTUAL_FRAMES).all()
-    )
-    if not fits or len(np.unique(slots_T)) != len(slots_T):
+    # The files name slots of the virtual axis; any other time would be read back as other frames.
+    T = len(clip.model_time_T)
+    if T > VIRTUAL_FRAMES or not np.array_equal(clip.model_time_T, model_time(clip.pts_seconds_T, "virtual")):
         raise ShapeError(
             "model_time",
             clip.model_time_T.tolist(),
             f"one whole slot 0..{VIRTUAL_FRAMES - 1} a frame (time='virtual', at most 64 frames)",
         )
+    slots_T = clip.model_time_T.astype(np.int64)
     positions = tokens.positions_N3.astype(np.int64)
     return np.stack([slots_T[positions[:, 0]], positions[:, 1], positions[:, 2]], axis=1).astype(np.int32)
 

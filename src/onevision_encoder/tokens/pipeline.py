@@ -11,31 +11,33 @@ from typing import Any
 
 from onevision_encoder.codec import ProviderName, read_with_signals
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.selection import SelectionConfig, needs_signals, sampling_for, select
+from onevision_encoder.selection import SelectionConfig, lower_resolution, needs_signals, select
 from onevision_encoder.tokens.packing import make_tokens
 from onevision_encoder.tokens.positions import TimeMode
 from onevision_encoder.types import CodecSignals, FrameSequence, Interval, PatchTokens, Selection
-from onevision_encoder.video import Sampling, Sizing, read_media
+from onevision_encoder.video import OnDamage, Sampling, Sizing, read_media
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignalConfig:
-    """Who computes codec signals, and over which interval."""
+    """Who computes codec signals (for policy codec), and what to do about damage."""
 
     provider: ProviderName = "auto"
-    """auto | x264proxy | native. ``auto`` is x264proxy on every machine."""
+    """x264proxy: any source. native: the file's own vectors, H.264 and MPEG only. auto: x264proxy everywhere."""
     interval: Interval = "sample"
-    """sample: since the previous sampled frame; frame: since the frame before (native only)."""
+    """sample: since the previous sampled frame. frame: since the frame before (native only)."""
+    on_damage: OnDamage = "partial"
+    """partial: a damaged file gives the frames that decode, the rest is counted. error: refuse it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeConfig:
-    """What time RoPE sees."""
+    """What time the encoder sees."""
 
     time: TimeMode = "virtual"
-    """virtual: 0..63 whatever the length, as the published weights expect; index: 0..T-1; seconds."""
+    """virtual: 0 to 63 whatever the length, as the published weights expect. index: 0, 1, 2 ... seconds."""
     ticks_per_second: float = 1.0
-    """Scale of time=seconds."""
+    """Scale of time seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,29 +98,34 @@ def read_clip(source: Any, config: TokenizeConfig | None = None, **options: Any)
     """Sample, measure and select in one decode pass.
 
     Args:
-        source: path, URL, bytes or binary file object of a video or image.
+        source: path, URL, bytes or binary file object of a video or image; or frames in memory: a FrameSequence, uint8
+            RGB [T, H, W, 3], a PIL image, a list of images.
         config: or flat ``options`` (see :meth:`TokenizeConfig.of`), not both.
     Raises:
         MediaError, InvalidArgumentError, SignalUnavailableError: see the rooms.
     """
     config = _resolve(config, options)
-    sampling, sizing = sampling_for(config.selection, config.sampling, config.sizing)
     signals: CodecSignals | None = None
     if needs_signals(config.selection):
         frames, signals = read_with_signals(
-            source, sampling=sampling, sizing=sizing, provider=config.signals.provider, interval=config.signals.interval
+            source,
+            sampling=config.sampling,
+            sizing=config.sizing,
+            provider=config.signals.provider,
+            interval=config.signals.interval,
+            on_damage=config.signals.on_damage,
         )
     else:
-        frames = read_media(source, sampling=sampling, sizing=sizing)
-    selection = select(frames, signals, config.selection)
-    return ClipReading(frames=frames, signals=signals, selection=selection, config=config)
+        frames = read_media(source, sampling=config.sampling, sizing=config.sizing, on_damage=config.signals.on_damage)
+    frames, resolved = lower_resolution(frames, config.selection)
+    return ClipReading(frames=frames, signals=signals, selection=select(frames, signals, resolved), config=config)
 
 
 def tokenize(source: Any, config: TokenizeConfig | None = None, **options: Any) -> PatchTokens:
     """Exactly ``budget`` patch tokens of a video or image, with their places in time and space.
 
     Args:
-        source: path, URL, bytes or binary file object.
+        source: see :func:`read_clip`.
         options: e.g. ``budget=2048`` or ``"12.5%"``, ``policy="codec"``, ``score="fused"``, ``num_frames=64``,
             ``max_patches=256``; all names are the fields of the parts of :class:`TokenizeConfig`.
     Returns:

@@ -8,6 +8,14 @@ _H264_IDR, _H264_SLICES = 5, frozenset(range(1, 6))
 _HEVC_FIRST_IRAP, _HEVC_LAST_IRAP, _HEVC_SLICES = 16, 21, frozenset(range(32))
 # Intra frames of these reset every reference, or (MPEG-1/2/4) frames shown after an intra frame never look before it.
 _CLEAN_KEYFRAMES = frozenset({"vp8", "vp9", "libdav1d", "libaom-av1", "av1", "mpeg1video", "mpeg2video", "mpeg4"})
+# Every frame stands for itself, or (FFV1) every keyframe resets the coder.
+# fmt: off
+_INTRA_ONLY = frozenset({
+    "apv", "bmp", "cfhd", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "hap", "huffyuv", "jpeg2000", "jpegls",
+    "libopenjpeg", "ljpeg", "magicyuv", "mjpeg", "mjpegb", "png", "prores", "qoi", "r210", "rawvideo", "tiff",
+    "utvideo", "v210", "v308", "v408", "v410", "wrapped_avframe",
+})
+# fmt: on
 
 
 def is_restart(codec: str, data: memoryview, extradata: bytes | None) -> bool:
@@ -23,7 +31,7 @@ def is_restart(codec: str, data: memoryview, extradata: bytes | None) -> bool:
     if codec == "hevc":
         kind = _first_slice(data, _length_size(codec, extradata), lambda byte: byte >> 1 & 63, _HEVC_SLICES)
         return kind is not None and _HEVC_FIRST_IRAP <= kind <= _HEVC_LAST_IRAP
-    return codec in _CLEAN_KEYFRAMES
+    return codec in _CLEAN_KEYFRAMES or codec in _INTRA_ONLY
 
 
 def shows_nothing(codec: str, data: memoryview) -> bool:

@@ -28,6 +28,8 @@ _LIMITED, _FULL = 1, 2
 # swscale flags: AREA / BICUBIC, and full chroma interpolation, accurate rounding and bit exactness on top, so that
 # the result does not depend on which vector instructions the machine has.
 _AREA, _BICUBIC, _EXACT = 0x20, 0x4, 0x2000 | 0x4000 | 0x40000 | 0x80000
+_EXPAND = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+"""Limited to full range."""
 _MAX_SWSCALE_RATIO = 64
 """swscale refuses filters beyond 256 taps; larger reductions go through Pillow's box filter from full resolution."""
 
@@ -58,12 +60,19 @@ def color_tags(frame: av.VideoFrame) -> tuple[str, str]:
         return "rgb", "full"
     if _full_range(frame):
         return space, "full"
-    return space, "limited" if frame.color_range == _LIMITED else "unspecified (read as limited)"
+    if frame.color_range == _LIMITED:
+        return space, "limited"
+    return space, f"unspecified (read as {'full' if _is_grey(frame) else 'limited'})"
 
 
 def _is_rgb(frame: av.VideoFrame) -> bool:
     name = frame.format.name
     return frame.format.is_rgb or name.startswith(("gbr", "pal8"))
+
+
+def _is_grey(frame: av.VideoFrame) -> bool:
+    """Grey formats, which swscale reads as full range whatever it is told."""
+    return frame.format.name.startswith(("gray", "ya8", "ya16", "mono"))
 
 
 def _full_range(frame: av.VideoFrame) -> bool:
@@ -73,8 +82,8 @@ def _full_range(frame: av.VideoFrame) -> bool:
 class RgbConverter:
     """Turns decoded frames into sized RGB, one at a time and each on its own, with one thread.
 
-    Matrix and range are taken from each frame's own tags; no tag means BT.601 and limited range (RGB and ``yuvj``
-    formats: full range). Transfer functions are left alone (HDR is not tone mapped), interlaced frames are not
+    Matrix and range are taken from each frame's own tags; no tag means BT.601 and limited range (RGB, grey and
+    ``yuvj`` formats: full range). Transfer functions are left alone (HDR is not tone mapped), interlaced frames are not
     deinterlaced, an alpha channel is dropped.
     """
 
@@ -82,6 +91,8 @@ class RgbConverter:
         import av
         from av.video.reformatter import VideoReformatter
 
+        self.ran: set[str] = set()
+        """What has resized frames so far, in words."""
         self._reformatter = VideoReformatter()
         # Older PyAV has no such argument and never uses threads here.
         self._threads: dict[str, Any] = {"threads": 1} if _takes_threads(av) else {}
@@ -94,12 +105,13 @@ class RgbConverter:
         """RGB uint8 [H, W, 3] of ``plan.out``, upright: mirrored left to right if so, then turned counter-clockwise."""
         rows, cols = plan.resized if turns % 2 == 0 else plan.resized[::-1]
         ratio = max(frame.height / rows, frame.width / cols)
-        if plan.bicubic:
-            picture = resize_rgb(self.full(frame), rows, cols, Image.Resampling.BICUBIC)
-        elif ratio > _MAX_SWSCALE_RATIO:
-            picture = resize_rgb(self.full(frame), rows, cols, Image.Resampling.BOX)
+        if plan.bicubic or ratio > _MAX_SWSCALE_RATIO:
+            filter = Image.Resampling.BICUBIC if plan.bicubic else Image.Resampling.BOX
+            picture = resize_rgb(self.full(frame), rows, cols, filter)
+            self.ran.add(f"pillow {filter.name.lower()} from full resolution")
         else:
             picture = self._scale(frame, rows, cols, _AREA)
+            self.ran.add("swscale area")
         return place(upright(picture, turns, mirror), plan)
 
     def _scale(self, frame: av.VideoFrame, rows: int, cols: int, method: int) -> NDArray[np.uint8]:
@@ -117,7 +129,8 @@ class RgbConverter:
             dst_color_range=_FULL,
             **self._threads,
         )
-        return np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        rgb = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        return _EXPAND[rgb] if _is_grey(frame) and frame.color_range == _LIMITED else rgb
 
 
 def _takes_threads(av_module: Any) -> bool:

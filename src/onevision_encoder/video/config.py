@@ -6,7 +6,9 @@ Nothing here imports av, so that the configuration of a command line loads fast.
 from __future__ import annotations
 
 import math
+import numbers
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, get_args
 
@@ -14,53 +16,74 @@ from onevision_encoder.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import av
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-"""A path, a URL (``scheme://``, handed to FFmpeg), the bytes of a file, or a binary file object."""
+Source: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+    " | NDArray[np.uint8] | Image.Image | Sequence[Image.Image | NDArray[np.uint8]]"
+)
+"""A path, a URL (``scheme://``, handed to FFmpeg), the bytes of a file, or a binary file object.
+
+:func:`onevision_encoder.video.read_media` also takes frames in memory: uint8 RGB [T, H, W, 3] or [H, W, 3], a PIL
+image, or a list of PIL images or [H, W, 3] arrays; what needs a file refuses them.
+"""
 
 Recipe = Literal["native", "crop224", "image448", "letterbox"]
 OnDamage = Literal["partial", "error"]
 
 
-def _positive_int(name: str, value: object, *, none: bool = False) -> None:
+def _whole_number(config: object, name: str, *, none: bool = False) -> None:
+    """An integer >= 1 of any kind (numpy's, say) becomes an int."""
+    value = getattr(config, name)
     if none and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise InvalidArgumentError(name, value, "an integer >= 1" + (" or None" if none else ""))
+    object.__setattr__(config, name, int(value))
+
+
+def _real_number(config: object, name: str, allowed: str, *, zero: bool) -> None:
+    """A finite number >= 0 (or > 0) of any kind becomes a float; None stays."""
+    value = getattr(config, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InvalidArgumentError(name, value, allowed)
+    number = float(value)
+    if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
+        raise InvalidArgumentError(name, value, allowed)
+    object.__setattr__(config, name, number)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Which frames of a video.
-
-    ``fps=None``: ``trunc(linspace(0, N - 1, num_frames))`` over the N frames of the window (the published encoder's
-    rule). N < ``num_frames`` gives all N, never a duplicate; ``num_frames=None`` takes every frame.
-
-    ``fps`` given: the frames nearest to the grid t0, t0 + 1/fps, t0 + 2/fps ... where t0 is the time of the window's
-    first frame; ties go to the earlier frame, a frame nearest to several grid points is taken once. ``num_frames`` is
-    then a cap (None = no cap): a longer list is thinned by the linspace rule.
-
-    Args:
-        num_frames: count of frames, >= 1, or None.
-        fps: frames a second, > 0.
-        start_seconds, end_seconds: the window [start, end), relative to the first frame of the stream.
-    Raises:
-        InvalidArgumentError: a value outside its range.
-    """
+    """Which frames of a video. Without fps they are spread evenly, never one twice."""
 
     num_frames: int | None = 64
+    """How many frames at most, 1 or more: evenly spread from the first to the last of the window. A window with fewer
+    frames gives all of them. None takes every frame."""
+
     fps: float | None = None
+    """Frames a second, above 0: takes the frames nearest to a regular grid in time that starts at the window's first
+    frame. Where that gives more than num_frames they are thinned evenly."""
+
     start_seconds: float | None = None
+    """Start of the window in seconds from the first frame of the video. None starts at the first frame."""
+
     end_seconds: float | None = None
+    """End of the window in seconds from the first frame of the video; a frame at that very time is left out. None runs
+    to the last frame."""
+
+    # num_frames: trunc(linspace(0, N - 1, num_frames)) over the N frames of the window, the published encoder's rule.
+    # fps: ties go to the earlier frame, and a frame nearest to several points of the grid is taken once.
 
     def __post_init__(self) -> None:
-        _positive_int("num_frames", self.num_frames, none=True)
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise InvalidArgumentError("fps", self.fps, "a finite number > 0 or None")
+        _whole_number(self, "num_frames", none=True)
+        _real_number(self, "fps", "a finite number > 0 or None", zero=False)
         for name in ("start_seconds", "end_seconds"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InvalidArgumentError(name, value, "a finite number of seconds >= 0 or None")
+            _real_number(self, name, "a finite number of seconds >= 0 or None", zero=True)
         if self.end_seconds is not None and self.end_seconds <= (self.start_seconds or 0.0):
             raise InvalidArgumentError(
                 "end_seconds", self.end_seconds, f"above start_seconds={self.start_seconds or 0.0}"
@@ -69,33 +92,32 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
-    """At what size. Every side is a multiple of ``patch * merge``.
-
-    Recipes:
-        ``native``: the picture's own aspect ratio as well as the multiples allow, at most ``max_patches`` patches a
-            frame, never enlarged beyond rounding to the nearest multiple, at least one unit a side.
-        ``crop224``: short side to 224 (bicubic), centre crop 224 x 224: the original's evaluation loader.
-        ``image448``: ``CLIPImageProcessor`` with shortest edge 448, bicubic, centre crop 448 x 448, pixel for pixel.
-        ``letterbox``: long side to ``side``, centred on a black square; patches that touch padding are no content.
-
-    Args:
-        patch: side of a patch in pixels. merge: 1 or 2 patches a side of a selection unit.
-        max_patches: budget of ``native``, >= merge * merge.
-        side: square side of ``letterbox``; None = 576 rounded down to the multiple (576 is the original's).
-    Raises:
-        InvalidArgumentError: a value outside its range, or a recipe whose size is no multiple of patch * merge.
-    """
+    """At what size frames are read. Every side is a multiple of patch times merge."""
 
     patch: int = 14
+    """Side of a patch in pixels."""
+
     merge: int = 1
+    """Patches a side of a selection unit: 1, or 2 where a 2x2 merge follows."""
+
     recipe: Recipe = "native"
+    """How a picture is brought to size. native keeps its aspect ratio as well as the multiples allow, within
+    max_patches, and never enlarges it beyond rounding. crop224 and image448 resize the short side to 224 or 448
+    (bicubic) and crop the centre square. letterbox fits the long side to side, on a black square."""
+
     max_patches: int = 256
+    """Most patches a frame may have with the native recipe; other recipes do not look at it."""
+
     side: int | None = None
+    """Side of the letterbox square in pixels. None takes 576, rounded down to a multiple of patch times merge."""
+
+    # crop224 is the original's evaluation loader; image448 is CLIPImageProcessor pixel for pixel; 576 is the original's
+    # letterbox, whose patches are no content where they touch padding.
 
     def __post_init__(self) -> None:
         for name in ("patch", "merge", "max_patches"):
-            _positive_int(name, getattr(self, name))
-        _positive_int("side", self.side, none=True)
+            _whole_number(self, name)
+        _whole_number(self, "side", none=True)
         if self.merge not in (1, 2):
             raise InvalidArgumentError("merge", self.merge, "1 or 2")
         if self.recipe not in get_args(Recipe):

@@ -78,12 +78,15 @@ def plan_runs(table: PacketTable, wanted: Sequence[int]) -> list[Run]:
     if table.facts.container not in _EXACT_CONTAINERS or not table.timed or table.has_extra:
         return [plain_run(table, wanted)]
     restarts = np.flatnonzero(table.restart_P & (table.rank_P >= 0))
-    spans = []
-    for frame in wanted:
-        packet = int(table.packet_N[frame])
-        before = restarts[: np.searchsorted(restarts, packet, side="right")]
-        usable = before[table.rank_P[before] <= frame]
-        spans.append((int(usable[-1]) if len(usable) else 0, packet, frame))
+    ranks = table.rank_P[restarts]
+    if len(ranks):  # one that is shown after a later one is left out, so that both columns are sorted
+        ordered = ranks == np.minimum.accumulate(ranks[::-1])[::-1]
+        restarts, ranks = restarts[ordered], ranks[ordered]
+    frames_T = np.asarray(wanted, np.int64)
+    packet_T = table.packet_N[frames_T]
+    usable_T = np.minimum(np.searchsorted(restarts, packet_T, "right"), np.searchsorted(ranks, frames_T, "right"))
+    start_T = np.concatenate([[0], restarts])[usable_T]
+    spans = zip(start_T.tolist(), packet_T.tolist(), frames_T.tolist(), strict=True)
     runs: list[tuple[int, int, set[int]]] = []
     for start, packet, frame in sorted(spans):
         if runs and start <= runs[-1][1]:

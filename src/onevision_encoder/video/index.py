@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_FALLBACK_FPS = 25.0
+_FALLBACK_FPS = Fraction(25)
+# Containers whose header counts frames that are there; elsewhere it is an estimate.
+_COUNTED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "gif"})
+_NO_TIMESTAMPS = 0x80
+"""AVFMT_NOTIMESTAMPS."""
 NONE = -(1 << 63)
 """No timestamp (FFmpeg's AV_NOPTS_VALUE)."""
 
@@ -63,6 +68,7 @@ class PacketTable:
         promised: frames that the header counts and the file does not hold (0 where headers are no promise).
         has_extra: some packets carry no pts although others do (second fields, say).
         spread: frames shared a pts and were given times of their own.
+        notes: choices that were made for this stream, for a reader of the result.
     """
 
     facts: MediaFacts
@@ -78,6 +84,7 @@ class PacketTable:
     promised: int = 0
     has_extra: bool = False
     spread: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
     demux_error: str | None = None
 
     def number_of(self, pts: int | None) -> int | None:
@@ -157,10 +164,15 @@ def _tabulate(
     has_pts = len(timed) > 0
     packet_N = timed[np.argsort(pts_P[timed], kind="stable")] if has_pts else shown
     pts_N = pts_P[packet_N] if has_pts else np.empty(0, np.int64)
-    seconds, kind, spread = _seconds(pts_N, len(packet_N), time_base, stream)
+    timed_by_file = has_pts and not _makes_times_up(container)
+    rate, rate_note = (stream.average_rate or stream.guessed_rate, None) if timed_by_file else _frame_rate(stream)
+    if timed_by_file:
+        seconds, spread = _seconds(pts_N, time_base, rate or _FALLBACK_FPS)
+    else:
+        seconds, spread = np.arange(len(packet_N)) / float(rate or _FALLBACK_FPS), False
     rank_P = np.full(len(pts_P), -1, np.int64)
     rank_P[packet_N] = np.arange(len(packet_N))
-    source = _source_info(opened, stream, fingerprint, seconds, kind)
+    source = _source_info(opened, stream, fingerprint, seconds, "container" if timed_by_file else "frame_rate", rate)
     facts = MediaFacts(
         source=source,
         container=container.format.name,
@@ -182,31 +194,55 @@ def _tabulate(
         promised=_promised(container, stream, len(pts_P) + columns.empty),
         has_extra=has_pts and bool((pts_P == NONE).any()),
         spread=spread,
+        notes=_notes(opened, container, stream, spread, rate_note if len(packet_N) > 1 else None),
         demux_error=columns.error,
     )
 
 
 def _promised(container: InputContainer, stream: VideoStream, found: int) -> int:
-    """Samples that an MP4's tables list and the file does not hold: it was cut short, or its tables are wrong."""
-    return max(0, stream.frames - found) if "mp4" in container.format.name else 0
+    """Frames that an MP4's tables or a GIF's blocks list and that do not come out: cut short, or tables are wrong."""
+    return max(0, stream.frames - found) if container.format.name in _COUNTED else 0
 
 
-def _seconds(
-    pts_N: NDArray[np.int64], count: int, time_base: Fraction, stream: VideoStream
-) -> tuple[NDArray[np.float64], Literal["container", "frame_rate"], bool]:
-    """Times from 0, strictly increasing; (seconds_N, where they come from, whether equal ones were spread)."""
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-    if not len(pts_N):
-        return np.arange(count) / float(rate or _FALLBACK_FPS), "frame_rate", False
+def _seconds(pts_N: NDArray[np.int64], time_base: Fraction, rate: Fraction) -> tuple[NDArray[np.float64], bool]:
+    """Times from 0, strictly increasing; (seconds_N, whether equal ones were spread)."""
     exact = (pts_N - pts_N[0]).astype(np.float64) * time_base.numerator / time_base.denominator
     distinct, first, repeats = np.unique(pts_N, return_index=True, return_counts=True)
     if len(distinct) == len(pts_N):
-        return exact, "container", False
+        return exact, False
     # Frames that share a tick are spread evenly up to the next tick, so that each keeps a time of its own.
-    tail = float(1 / (rate or _FALLBACK_FPS))
-    gap = np.append(np.diff(exact[first]), tail)
+    gap = np.append(np.diff(exact[first]), float(1 / rate))
     within = np.arange(len(pts_N)) - np.repeat(first, repeats)
-    return exact + within * np.repeat(gap / repeats, repeats), "container", True
+    return exact + within * np.repeat(gap / repeats, repeats), True
+
+
+def _makes_times_up(container: InputContainer) -> bool:
+    """Raw streams and pictures end to end: what timestamps there are come from the demuxer's default rate."""
+    return bool(container.format.flags & _NO_TIMESTAMPS) or container.format.name.endswith("_pipe")
+
+
+def _frame_rate(stream: VideoStream) -> tuple[Fraction, str | None]:
+    """Rate of a stream without timestamps: its own headers' (VUI, say), else the demuxer's guess, which is noted."""
+    stated = stream.codec_context.framerate
+    if stated:
+        return stated, None
+    rate = stream.guessed_rate or stream.average_rate or stream.base_rate or _FALLBACK_FPS
+    return rate, f"nothing in the stream states a frame rate: {float(rate):g} a second are assumed"
+
+
+def _notes(
+    opened: OpenedSource, container: InputContainer, stream: VideoStream, spread: bool, rate_note: str | None
+) -> dict[str, Any]:
+    notes: dict[str, Any] = {}
+    times = ["frames that shared a timestamp were spread evenly up to the next one"] if spread else []
+    times += [rate_note] if rate_note else []
+    times += [opened.gif_note] if opened.gif_note else []
+    if times:
+        notes["timestamps"] = "; ".join(times)
+    videos = opened.video_streams(container)
+    if len(videos) > 1:
+        notes["video_stream"] = {"read": stream.index, "of": [other.index for other in videos]}
+    return notes
 
 
 def _source_info(
@@ -215,13 +251,13 @@ def _source_info(
     fingerprint: str,
     seconds: NDArray[np.float64],
     timestamps: Literal["container", "frame_rate"],
+    rate: Fraction | None,
 ) -> SourceInfo:
     from onevision_encoder.video.geometry import display_size
 
     context, count = stream.codec_context, len(seconds)
     height, width = display_size(context.height, context.width, sample_aspect=stream.sample_aspect_ratio or None)
     step = float(seconds[-1]) / (count - 1) if count > 1 else 0.0
-    rate = stream.average_rate or stream.guessed_rate
     fps = 1 / step if step else (float(rate) if rate else None)
     return SourceInfo(
         name=opened.name,

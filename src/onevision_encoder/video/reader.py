@@ -28,7 +28,9 @@ from onevision_encoder.video.decode import (
 from onevision_encoder.video.geometry import SizePlan, content_mask, display_size, plan_size
 from onevision_encoder.video.index import PacketTable, read_table
 from onevision_encoder.video.sampling import choose_frames
+from onevision_encoder.video.sidedata import side_data
 from onevision_encoder.video.source import OpenedSource
+from onevision_encoder.video.versions import library_versions
 
 if TYPE_CHECKING:
     import av
@@ -48,9 +50,11 @@ class _Collector:
     plan: SizePlan | None = None
     turns: int = 0
     mirror: bool = False
+    mirror_known: bool = True
     display: tuple[int, int] = (0, 0)
     tags: tuple[str, str] = ("", "")
     pixel_format: str = ""
+    alpha: bool = False
     coded_sizes: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, index: int, frame: av.VideoFrame) -> None:
@@ -62,13 +66,16 @@ class _Collector:
         self.key[index] = bool(frame.key_frame)
 
     def _look(self, frame: av.VideoFrame) -> None:
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        matrix = side_data(frame, "DISPLAYMATRIX")
         self.turns, self.mirror = orientation(None if matrix is None else bytes(matrix))
+        if matrix is None and frame.rotation:
+            self.turns, self.mirror_known = round(frame.rotation / 90) % 4, False
         aspect = self.table.sample_aspect
         self.display = display_size(frame.height, frame.width, sample_aspect=aspect, quarter_turns=self.turns)
         self.plan = plan_size(*self.display, self.sizing)
         self.tags = color_tags(frame)
         self.pixel_format = frame.format.name
+        self.alpha = any(component.is_alpha for component in frame.format.components)
 
 
 def read_video(
@@ -175,33 +182,24 @@ def _how(frames: _Collector, table: PacketTable, log: DecodeLog) -> dict[str, An
     """What a reader of the result needs to know to make it again."""
     assert frames.plan is not None
     notes: dict[str, Any] = {
-        "resize": "pillow bicubic from full resolution" if frames.plan.bicubic else "swscale area",
+        "resize": ", ".join(sorted(frames.converter.ran)),
         "resized_hw": frames.plan.resized,
         "offset_tl": frames.plan.offset,
-        "mirrored": frames.mirror,
+        "mirrored": frames.mirror if frames.mirror_known else "mirroring unknown (only the rotation can be read)",
         "sample_aspect": str(table.sample_aspect) if table.sample_aspect else None,
         "container": table.facts.container,
         "versions": library_versions(),
     }
     if len(frames.coded_sizes) > 1:
         notes["coded_sizes"] = sorted(frames.coded_sizes)
-    if table.spread:
-        notes["timestamps"] = "frames that shared a timestamp were spread evenly up to the next one"
+    if frames.alpha:
+        notes["alpha"] = "dropped"
+    notes |= table.notes
     counts = {"decode_errors": log.errors, "unidentified_frames": log.unidentified}
     notes |= {name: count for name, count in counts.items() if count}
     if log.first_error or table.demux_error:
         notes["first_error"] = log.first_error or table.demux_error
     return notes
-
-
-def library_versions() -> dict[str, str]:
-    import av
-    import PIL
-
-    from onevision_encoder import __version__
-
-    libraries = {name: ".".join(map(str, v)) for name, v in av.library_versions.items() if name != "libavdevice"}
-    return {"onevision_encoder": __version__, "av": av.__version__, "pillow": PIL.__version__, **libraries}
 
 
 def _sequence(

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.video.config import Sampling
 
+_MOST_FPS = 1e12
+"""Every frame is nearest to some point of a grid this fine."""
+
 
 def uniform_indices(count: int, num_frames: int | None) -> NDArray[np.int64]:
     """``trunc(linspace(0, count - 1, num_frames))``, or all of 0..count-1 where there are no more than asked for.
@@ -21,19 +24,14 @@ def uniform_indices(count: int, num_frames: int | None) -> NDArray[np.int64]:
 
 def grid_indices(pts_seconds_N: NDArray[np.float64], fps: float) -> NDArray[np.int64]:
     """Frames nearest to the grid t0 + k / fps up to the last frame; ties to the earlier frame, each frame once."""
-    t0, last = float(pts_seconds_N[0]), float(pts_seconds_N[-1])
-    if (last - t0) * fps > 4 * len(pts_seconds_N):  # a grid far finer than the frames: every frame is nearest to some
-        spacing = np.diff(pts_seconds_N)
-        if len(spacing) and float(spacing.min()) * fps >= 2:
-            return np.arange(len(pts_seconds_N), dtype=np.int64)
-    # Half a tick of slack: (last - t0) * fps may fall a rounding error short of a whole number.
-    grid = t0 + np.arange(int(np.floor((last - t0) * fps + 1e-6)) + 1) / fps
-    right = np.clip(np.searchsorted(pts_seconds_N, grid), 1, max(len(pts_seconds_N) - 1, 1))
-    right = np.minimum(right, len(pts_seconds_N) - 1)
-    left = np.maximum(right - 1, 0)
-    # Container ticks are rounded (1 ms in Matroska): a tie within a microsecond is a tie.
-    nearer_left = grid - pts_seconds_N[left] <= pts_seconds_N[right] - grid + 1e-6
-    return np.unique(np.where(nearer_left, left, right)).astype(np.int64)
+    # A frame is the nearest one from the middle between it and the frame before to the middle after it (a tie is the
+    # earlier frame's; container ticks are rounded, 1 ms in Matroska, so that within a microsecond is a tie). It is
+    # taken where a grid point lies in there: where the point last passed is another at the end than at the start.
+    pts, fps = pts_seconds_N - pts_seconds_N[0], min(fps, _MOST_FPS)
+    last_point = np.floor(pts[-1] * fps + 1e-6)  # half a tick of slack: the product may fall short of a whole number
+    passed = np.minimum(np.floor(((pts[1:] + pts[:-1]) / 2 + 5e-7) * fps), last_point)
+    points = np.concatenate([[-1.0], passed, [last_point]])
+    return np.flatnonzero(points[1:] > points[:-1]).astype(np.int64)
 
 
 def choose_frames(pts_seconds_N: NDArray[np.float64], sampling: Sampling) -> NDArray[np.int64]:

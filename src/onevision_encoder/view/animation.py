@@ -16,29 +16,44 @@ from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.types import FrameSequence, Selection
 from onevision_encoder.view.canvas import Canvas
 from onevision_encoder.view.chart import Box, bars_of, clock, columns_of, draw_bars
-from onevision_encoder.view.header import num_content, share
+from onevision_encoder.view.header import end_seconds, num_content, share
 from onevision_encoder.view.render import anchor_frames, check_fit, check_rows, hairline, kind_map, render_frame, resize
 from onevision_encoder.view.style import DARK, RGB, Style
+
+_NARROWEST = 7
+"""Widths of a slot in heights of its text: room for the shortest heading, and for half of a time and a count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Sizes of the animation in pixels; ``panel`` is (height, width) of each of the two pictures."""
+    """Sizes of the animation in pixels; ``panel`` is (height, width) of each of the two pictures, in the middle of a
+    slot that is never narrower than its captions."""
 
     panel: tuple[int, int]
+    slot: int
     pad: int
     text: int
     timeline: bool
 
     @property
     def inner(self) -> int:
-        return self.panel[1] * 2 + self.pad
+        return self.slot * 2 + self.pad
 
     @property
     def size(self) -> tuple[int, int]:
         """(H', W') of a frame, both even, as 4:2:0 video needs."""
         height, width = self.strip.y + (self.strip.height + self.pad if self.timeline else 0), self.inner + 2 * self.pad
         return height + height % 2, width + width % 2
+
+    @property
+    def slots(self) -> tuple[int, int]:
+        """First columns of the two slots."""
+        return self.pad, self.pad + self.slot + self.pad
+
+    @property
+    def inset(self) -> int:
+        """Columns of a slot left of its picture."""
+        return (self.slot - self.panel[1]) // 2
 
     @property
     def top(self) -> int:
@@ -53,14 +68,15 @@ class Stage:
 
 
 def plan_stage(frames: FrameSequence, panel: int) -> Stage:
-    """``panel`` pixels for the longer side of each picture; narrow clips are held wide enough for their captions."""
+    """``panel`` pixels for the longer side of each picture; slots of narrow ones are as wide as their captions."""
     _, H, W, _ = frames.rgb_THW3.shape
     scale = panel / max(H, W)
     if abs(scale - round(scale)) <= 0.15 * scale and round(scale) >= 1:
         scale = round(scale)  # a whole factor where it is near
     size = (max(1, round(H * scale)), max(1, round(W * scale)))
     text = max(11, round((size[0] * size[1]) ** 0.5 / 20))
-    return Stage(panel=size, pad=max(6, text * 2 // 3), text=text, timeline=frames.num_frames > 1)
+    slot = max(size[1], _NARROWEST * text)
+    return Stage(panel=size, slot=slot, pad=max(6, text * 2 // 3), text=text, timeline=frames.num_frames > 1)
 
 
 def animation_frames(
@@ -94,7 +110,7 @@ def _draw_all(
 ) -> Iterator[NDArray[np.uint8]]:
     ground = _background(frames, selection, style, stage)
     kinds_Thw, anchors_T, tokens_T = kind_map(selection), anchor_frames(selection), selection.tokens_per_frame_T
-    right = stage.pad + stage.panel[1] + stage.pad
+    left, right = (slot + stage.inset for slot in stage.slots)
     for t in rows:
         rgb_HW3 = frames.rgb_THW3[t]
         canvas = Canvas(*stage.size, style.background, style.font)
@@ -106,7 +122,7 @@ def _draw_all(
                 right - line, stage.top - line, right + stage.panel[1] + line, stage.top + stage.panel[0] + line,
                 style.anchor,
             )  # fmt: skip
-        canvas.paste(stage.pad, stage.top, resize(rgb_HW3, stage.panel))
+        canvas.paste(left, stage.top, resize(rgb_HW3, stage.panel))
         canvas.paste(right, stage.top, chosen)
         if stage.timeline:
             _draw_present(canvas, frames, stage, style, t)
@@ -120,7 +136,7 @@ def _background(frames: FrameSequence, selection: Selection, style: Style, stage
     baseline = stage.pad + stage.text
     part = share(frames, selection)
     canvas.text(stage.pad, baseline, "original", stage.text, style.muted)
-    x, room = stage.pad + stage.panel[1] + stage.pad, stage.panel[1]
+    x, room = stage.slots[1], stage.slot
     words = (f"{len(selection):,} of {num_content(frames):,} patches = {part}", f"{len(selection):,} patches = {part}")
     label = next((w for w in words if canvas.measure(w, stage.text) <= room), part)
     canvas.text(x, baseline, label, stage.text, style.ink)
@@ -159,7 +175,7 @@ def _draw_count(canvas: Canvas, stage: Stage, style: Style, tokens: int, anchor:
     words = f"{tokens:,} token" + ("" if tokens == 1 else "s")
     if anchor:
         longer = f"anchor · {words}"
-        words = longer if canvas.measure(longer, stage.text) <= stage.panel[1] else words
+        words = longer if canvas.measure(longer, stage.text) <= stage.slot else words
     baseline = stage.top + stage.panel[0] + stage.text * 3 // 2
     color = style.anchor if anchor else style.ink
     canvas.text(stage.pad + stage.inner, baseline, words, stage.text, color, "right")
@@ -168,13 +184,13 @@ def _draw_count(canvas: Canvas, stage: Stage, style: Style, tokens: int, anchor:
 def frame_times(frames: FrameSequence, fps: float | None = None) -> list[Fraction]:
     """T + 1 moments in seconds from 0: frame t is seen from the t-th to the next.
 
-    ``fps`` None keeps the clip's own times (the last frame lasts as long as the median one, a lone frame one second).
+    ``fps`` None keeps the clip's own times, its end as :func:`end_seconds` has it; a lone frame is seen one second.
     """
     T = frames.num_frames
     if fps is not None:
-        if not 0 < fps <= 240:
-            raise InvalidArgumentError("fps", fps, "above 0, at most 240, or None for the clip's own times")
+        if not 0.01 <= fps <= 240:
+            raise InvalidArgumentError("fps", fps, "0.01 to 240, or None for the clip's own times")
         return [i / Fraction(fps).limit_denominator(1001) for i in range(T + 1)]
-    starts = [Fraction(s - frames.pts_seconds_T[0]).limit_denominator(90_000) for s in frames.pts_seconds_T.tolist()]
-    last = Fraction(float(np.median(np.diff(frames.pts_seconds_T)))).limit_denominator(90_000) if T > 1 else Fraction(1)
-    return [*starts, starts[-1] + last]
+    first = float(frames.pts_seconds_T[0])
+    end = end_seconds(frames) if T > 1 else first + 1
+    return [Fraction(s - first).limit_denominator(90_000) for s in [*frames.pts_seconds_T.tolist(), end]]

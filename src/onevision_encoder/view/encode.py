@@ -23,13 +23,36 @@ _BAYER_44 = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 
 # cost nothing, and what this hides is noise. At 224 colours the palette alone is off by about as much.
 _HOLD = 24
 _BT709, _LIMITED = 1, 1  # FFmpeg's AVCOL_SPC/PRI/TRC_BT709 and AVCOL_RANGE_MPEG
-_SLOWEST_GIF = 2  # hundredths of a second; below, players fall back to 10 frames a second
+_SHORTEST_GIF = 2  # hundredths of a second; below, players fall back to 10 frames a second
+_LONGEST_GIF = 65_535  # the format's 16 bits
+
+
+def gif_delays(times: Sequence[Fraction]) -> tuple[list[int], list[int]]:
+    """Which pictures a GIF can show, and for how many hundredths of a second each.
+
+    Times of a GIF are whole hundredths, and players slow down below two of them. A picture that would come sooner than
+    that after the one before is left out, so that what is seen keeps the clip's own time (its end is late by two
+    hundredths at most). No picture lasts longer than 655.35 s, the format's limit.
+
+    Args:
+        times: when each of T pictures appears, and when the last ends, seconds.
+    Returns:
+        (rows, delays): rows of the T pictures, always with the first; the delay of each of them.
+    """
+    ticks = [round(100 * t) for t in times]
+    rows = [0]
+    for row, tick in enumerate(ticks[:-1]):
+        if tick - ticks[rows[-1]] >= _SHORTEST_GIF:
+            rows.append(row)
+    edges = [ticks[row] for row in rows]
+    edges.append(max(ticks[-1], edges[-1] + _SHORTEST_GIF))
+    return rows, np.minimum(np.diff(edges), _LONGEST_GIF).tolist()
 
 
 def write_gif(
     path: Path,
     pictures: Iterable[NDArray[np.uint8]],
-    times: Sequence[Fraction],
+    delays: Sequence[int],
     *,
     palette_from: Iterable[NDArray[np.uint8]],
     keep_colors: Sequence[tuple[int, int, int]] = (),
@@ -37,11 +60,10 @@ def write_gif(
     """A looping GIF with one palette for all frames.
 
     Args:
-        pictures: uint8 [H, W, 3]. times: when each appears, and when the last ends, seconds.
+        pictures: uint8 [H, W, 3]. delays: hundredths of a second of each, see :func:`gif_delays`.
         palette_from: pictures that the palette is made from. keep_colors: that must be in it.
     """
     palette = _palette(list(palette_from), keep_colors)
-    ticks = np.maximum(np.diff([round(100 * t) for t in times]), _SLOWEST_GIF)
     kept = np.asarray(keep_colors, np.uint8).reshape(-1, 3)
     frames = (
         Image.fromarray(_dither(p, kept)).quantize(palette=palette, dither=Image.Dither.NONE)
@@ -53,7 +75,7 @@ def write_gif(
         format="GIF",
         save_all=True,
         append_images=frames,
-        duration=(10 * ticks).tolist() if len(ticks) > 1 else int(10 * ticks[0]),
+        duration=[10 * delay for delay in delays] if len(delays) > 1 else 10 * delays[0],
         loop=0,
         disposal=1,
         optimize=False,
@@ -98,7 +120,8 @@ def _held(pictures: Iterable[NDArray[np.uint8]], kept_C3: NDArray[np.uint8]) -> 
 
 
 def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], times: Sequence[Fraction], *, name: Path) -> None:
-    """H.264 in 4:2:0, BT.709, each picture shown from its time to the next.
+    """H.264 in 4:2:0, BT.709, each picture shown from its time to the next, to 1/90,000 s; times closer than that are
+    moved that far apart.
 
     Args:
         pictures: uint8 [H, W, 3], H and W even. times: when each appears, and when the last ends, seconds.
@@ -114,10 +137,10 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], times: Sequence
         )
     source = iter(pictures)
     first = next(source)
-    ticks = [round(t * TICKS) for t in times]
+    ticks = _apart([round(t * TICKS) for t in times])
     lasting = dict(zip(ticks, np.diff(ticks).tolist(), strict=False))
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=(len(ticks) - 1) / (times[-1] - times[0]))
+        stream = container.add_stream("libx264", rate=_rate(ticks))
         stream.height, stream.width, _ = first.shape
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "18", "preset": "medium", "bf": "0", "threads": "1"}  # threads change the bytes
@@ -138,3 +161,16 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], times: Sequence
             frame.pts, frame.time_base = start, Fraction(1, TICKS)
             mux(frame)
         mux(None)
+
+
+def _apart(ticks: list[int]) -> list[int]:
+    """The same, strictly increasing."""
+    for i in range(1, len(ticks)):
+        ticks[i] = max(ticks[i], ticks[i - 1] + 1)
+    return ticks
+
+
+def _rate(ticks: Sequence[int]) -> Fraction:
+    """Mean frame rate to be stated, 1 to 1,000 frames a second, in numbers that fit the header; times go by ticks."""
+    mean = Fraction((len(ticks) - 1) * TICKS, ticks[-1] - ticks[0])
+    return min(max(mean, Fraction(1)), Fraction(1000)).limit_denominator(1001)

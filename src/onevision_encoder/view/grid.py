@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.types import FrameSequence, Selection
-from onevision_encoder.view.canvas import Canvas
+from onevision_encoder.view.canvas import Canvas, letters
 from onevision_encoder.view.chart import clock
 from onevision_encoder.view.heat import Heat, render_heat
 from onevision_encoder.view.render import anchor_frames, hairline, kind_map, render_frame, resize
@@ -19,7 +20,8 @@ from onevision_encoder.view.style import Style
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where everything goes, in pixels. ``cell`` is (height, width) of a large picture, ``small`` of a panel below."""
+    """Where everything goes, in pixels. ``cell`` is (height, width) of a large picture, ``small`` of a panel below;
+    they lie in the middle of a ``slot`` columns wide, which is never narrower than its caption."""
 
     width: int
     pad: int
@@ -29,6 +31,7 @@ class Layout:
     rows: int
     cell: tuple[int, int]
     small: tuple[int, int] | None
+    slot: int
     left: int
 
     @property
@@ -39,7 +42,12 @@ class Layout:
     def pitch(self) -> tuple[int, int]:
         """From one cell of the grid to the next: rows, columns."""
         small = self.small[0] + self.gap // 3 if self.small else 0
-        return self.cell[0] + small + self.caption, self.cell[1] + self.gap
+        return self.cell[0] + small + self.caption, self.slot + self.gap
+
+    @property
+    def inset(self) -> int:
+        """Columns of a slot left of its picture."""
+        return (self.slot - self.cell[1]) // 2
 
     @property
     def header(self) -> int:
@@ -50,22 +58,30 @@ class Layout:
         return self.header + self.rows * self.pitch[0]
 
 
-def plan_layout(frames: FrameSequence, count: int, columns: int, width: int, *, small_panels: bool) -> Layout:
-    """Sizes of everything, from the sheet's width and the clip's shape."""
+def text_height(width: int) -> int:
+    """Size of a sheet's text."""
+    return max(11, width // 62)
+
+
+def plan_layout(
+    frames: FrameSequence, count: int, columns: int, width: int, *, small_panels: bool, caption: int = 0
+) -> Layout:
+    """Sizes of everything, from the sheet's width and the clip's shape; fewer columns where the widest ``caption``
+    would not fit."""
     _, H, W, _ = frames.rgb_THW3.shape
-    pad, gap, text = width // 40, width // 66, max(11, width // 62)
+    pad, gap, text = width // 40, width // 66, text_height(width)
     inner = width - 2 * pad
-    columns = min(count, columns)
+    columns = max(1, min(count, columns, (inner + gap) // (caption + gap)))
     rows = -(-count // columns)
-    cell_w = (inner - (columns - 1) * gap) // columns
-    tallest = round(width * (0.52 if rows == 1 else 0.36))
-    cell_h = min(round(cell_w * H / W), tallest)
-    cell_w = min(cell_w, round(cell_h * W / H))
+    share = (inner - (columns - 1) * gap) // columns
+    cell_h = max(1, min(round(share * H / W), tallest_cell(width, rows)))
+    cell_w = max(1, min(share, round(cell_h * W / H)))
     small = None
     if small_panels:
-        small_w = (cell_w - gap // 3) // 2
-        small = (max(1, round(small_w * H / W)), small_w)
-    used = columns * cell_w + (columns - 1) * gap
+        small_w = max(1, (cell_w - gap // 3) // 2)
+        small = (max(1, min(round(small_w * H / W), cell_h // 2)), small_w)
+    slot = cell_w if cell_w >= caption else min(share, 2 * caption)
+    used = columns * slot + (columns - 1) * gap
     return Layout(
         width=width,
         pad=pad,
@@ -75,8 +91,14 @@ def plan_layout(frames: FrameSequence, count: int, columns: int, width: int, *, 
         rows=rows,
         cell=(cell_h, cell_w),
         small=small,
+        slot=slot,
         left=(width - used) // 2,
     )
+
+
+def tallest_cell(width: int, rows: int) -> int:
+    """Rows of a picture at most."""
+    return round(width * (0.52 if rows == 1 else 0.36))
 
 
 def choose_grid(available: int, most: int, aspect: float, *, panels: bool = False) -> tuple[int, int]:
@@ -128,7 +150,8 @@ class Grid:
         """Every shown frame with its panels, its time and its tokens."""
         words = self._token_words()
         for i, t in enumerate(self.shown):
-            x, y = self._corner(i)
+            slot, y = self._corner(i)
+            x = slot + self.plan.inset
             self._draw_chosen(t, x, y)
             y += self.plan.cell[0]
             if self.heat is not None and self.plan.small is not None:
@@ -136,15 +159,15 @@ class Grid:
                 self.canvas.paste(x, y, resize(self.frames.rgb_THW3[t], self.plan.small))
                 self._draw_heat(self.heat, t, x + self.plan.cell[1] - self.plan.small[1], y, self.plan.small)
                 y += self.plan.small[0]
-            self._caption(x, y, self._when(t), words[t], accent=bool(self.anchors_T[t]))
+            self._caption(slot, y, _when(self.frames, t), words[t], accent=bool(self.anchors_T[t]))
 
     def draw_image(self) -> None:
         """A lone frame: the original, and beside it what was chosen."""
         x, y = self._corner(0)
-        self.canvas.paste(x, y, resize(self.frames.rgb_THW3[0], self.plan.cell))
+        self.canvas.paste(x + self.plan.inset, y, resize(self.frames.rgb_THW3[0], self.plan.cell))
         self._caption(x, y + self.plan.cell[0], "original", "", accent=False)
         x, y = self._corner(1)
-        self._draw_chosen(0, x, y)
+        self._draw_chosen(0, x + self.plan.inset, y)
         self._caption(x, y + self.plan.cell[0], "chosen", self._token_words()[0], accent=bool(self.anchors_T[0]))
 
     def _corner(self, place: int) -> tuple[int, int]:
@@ -171,17 +194,10 @@ class Grid:
         self.canvas.rect(middle - half, baseline - text, middle + half, baseline + text // 2, self.style.surface)
         self.canvas.text(middle, baseline, word, text, self.style.muted, "center")
 
-    @property
-    def _small_text(self) -> int:
-        return self.plan.text * 7 // 8
-
-    def _when(self, t: int) -> str:
-        return clock(float(self.frames.pts_seconds_T[t]), 2)
-
     def _token_words(self) -> dict[int, str]:
         """Tokens of each shown frame; the words around the numbers give way on the whole sheet in narrow cells."""
-        tokens_T, size = self.selection.tokens_per_frame_T, self._small_text
-        room = {t: self.plan.cell[1] - self.canvas.measure(self._when(t), size) - size for t in self.shown}
+        tokens_T, size = self.selection.tokens_per_frame_T, _caption_text(self.plan.text)
+        room = {t: self.plan.slot - self.canvas.measure(_when(self.frames, t), size) - size for t in self.shown}
 
         def fit(words: dict[int, str]) -> bool:
             return all(self.canvas.measure(word, size) <= room[t] for t, word in words.items())
@@ -196,7 +212,31 @@ class Grid:
         return words
 
     def _caption(self, x: int, y: int, left: str, right: str, *, accent: bool) -> None:
-        baseline, size = y + self.plan.text * 5 // 4, self._small_text
+        baseline, size = y + self.plan.text * 5 // 4, _caption_text(self.plan.text)
         color = self.style.anchor if accent else self.style.ink
+        end = x + self.plan.slot
+        if self.plan.inset:  # a narrow picture: both in the middle below it, rather than at the ends of its slot
+            spare = self.plan.slot - self.canvas.measure(left, size) - size - self.canvas.measure(right, size)
+            x, end = x + spare // 2, end - spare // 2
         self.canvas.text(x, baseline, left, size, self.style.muted)
-        self.canvas.text(x + self.plan.cell[1], baseline, right, size, color, "right")
+        self.canvas.text(end, baseline, right, size, color, "right")
+
+
+def _caption_text(text: int) -> int:
+    return text * 7 // 8
+
+
+def _when(frames: FrameSequence, t: int) -> str:
+    return clock(float(frames.pts_seconds_T[t]), 2)
+
+
+def caption_width(frames: FrameSequence, selection: Selection, width: int, style: Style) -> int:
+    """Columns that the widest caption of a sheet needs at its shortest: a time and a count, one letter apart."""
+    size = _caption_text(text_height(width))
+    measure = letters(size, style.font).measure
+    tokens_T = selection.tokens_per_frame_T
+    if frames.num_frames == 1:
+        return measure("chosen") + size + measure(f"{tokens_T[0]:,}")
+    captions = {(_when(frames, t), f"{tokens_T[t]:,}") for t in range(frames.num_frames)}
+    longest = {tuple(re.sub(r"\d", "0", words) for words in pair) for pair in captions}
+    return max(measure(when) + size + measure(count) for when, count in longest)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from onevision_encoder.selection.board import content_units
 from onevision_encoder.types import FrameSequence, Kind, Selection
 from onevision_encoder.view.canvas import Canvas
 from onevision_encoder.view.chart import clock
@@ -77,8 +78,9 @@ def how(selection: Selection) -> list[str]:
 
 
 def num_content(frames: FrameSequence) -> int:
-    """Patches of all frames, without letterbox."""
-    return frames.num_patches if frames.content_hw is None else int(frames.content_hw.sum()) * frames.num_frames
+    """Patches of all frames that can be chosen, as budgets count them: no letterbox, whole 2x2 blocks where these are
+    the unit."""
+    return int(content_units(frames).sum()) * frames.merge**2 * frames.num_frames
 
 
 def share(frames: FrameSequence, selection: Selection) -> str:
@@ -87,9 +89,21 @@ def share(frames: FrameSequence, selection: Selection) -> str:
 
 
 def duration_seconds(frames: FrameSequence) -> float:
-    """From the first frame's time to the end of the last, which is taken to last as long as the median one."""
-    pts_T = frames.pts_seconds_T
-    return float(pts_T[-1] - pts_T[0] + np.median(np.diff(pts_T))) if len(pts_T) > 1 else 0.0
+    """From the first sampled frame's time to the end of the last (:func:`end_seconds`)."""
+    return end_seconds(frames) - float(frames.pts_seconds_T[0])
+
+
+def end_seconds(frames: FrameSequence) -> float:
+    """When the last sampled frame ends: where the source does, if it is the source's last; else after one frame of the
+    source's rate. Where neither is known it lasts as long as the median gap between the frames (a lone one, 0)."""
+    source, pts_T = frames.source, frames.pts_seconds_T
+    last = float(pts_T[-1])
+    is_last = int(frames.frame_index_T[-1]) == source.num_frames - 1
+    if is_last and source.duration_seconds is not None and source.duration_seconds > last:
+        return source.duration_seconds
+    if source.fps:
+        return last + 1 / source.fps
+    return last + (float(np.median(np.diff(pts_T))) if len(pts_T) > 1 else 0.0)
 
 
 def _draw_legend(canvas: Canvas, plan: Plan, style: Style, selection: Selection, right: int, baseline: int) -> int:

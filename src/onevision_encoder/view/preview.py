@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.selection.cover import end_to_end
+from onevision_encoder.tokens.files import atomic_path
 from onevision_encoder.types import CodecSignals, FrameSequence, Selection
 from onevision_encoder.view.animation import animation_frames, fixed_colors, frame_times
-from onevision_encoder.view.encode import write_gif, write_mp4
+from onevision_encoder.view.encode import gif_delays, write_gif, write_mp4
 from onevision_encoder.view.heat import HeatName
 from onevision_encoder.view.render import check_fit
 from onevision_encoder.view.sheet import contact_sheet
@@ -44,13 +42,14 @@ def write_preview(
 
     Args:
         signals: drawn in the contact sheet (the animations do not show them).
-        fps: frames a second of an animation; None plays the clip in its real duration.
+        fps: frames a second of an animation; None plays the clip in its real duration. A GIF shows at most 50 frames a
+            second and leaves out those in between.
         panel: pixels of the longer side of each picture of an animation; None = 288 in a GIF, 560 in an MP4.
         columns, max_frames, title, heat: of the contact sheet, see :func:`contact_sheet`.
     Returns:
         The path written.
     Raises:
-        InvalidArgumentError: a suffix other than those three, a path that cannot be written, fps, panel ...
+        InvalidArgumentError: a suffix other than those three, fps, panel ... WriteError: ``path`` cannot be written.
         ShapeError: frames, selection and signals do not fit.
         UnsupportedCodecError: .mp4, and this build of FFmpeg has no libx264 encoder.
     """
@@ -60,7 +59,7 @@ def write_preview(
         raise InvalidArgumentError("path", str(path), f"a name that ends in {', '.join(_SUFFIXES)}")
     check_fit(frames, selection, signals)
     times = frame_times(frames, fps)
-    with _whole(path) as part:
+    with atomic_path(path) as part:
         if suffix == ".png":
             sheet = contact_sheet(
                 frames, selection, signals, columns=columns, max_frames=max_frames, title=title, heat=heat, style=style
@@ -68,33 +67,16 @@ def write_preview(
             Image.fromarray(sheet).save(part, format="PNG")
         elif suffix == ".gif":
             size = _GIF_PANEL if panel is None else panel
-            rows = np.unique(np.linspace(0, frames.num_frames - 1, _PALETTE_FRAMES).round().astype(int)).tolist()
+            rows, delays = gif_delays(times)
+            some = [rows[i] for i in end_to_end(min(_PALETTE_FRAMES, len(rows)), len(rows)).tolist()]
             write_gif(
                 part,
-                animation_frames(frames, selection, style, panel=size),
-                times,
-                palette_from=animation_frames(frames, selection, style, panel=size, rows=rows),
+                animation_frames(frames, selection, style, panel=size, rows=rows),
+                delays,
+                palette_from=animation_frames(frames, selection, style, panel=size, rows=some),
                 keep_colors=fixed_colors(style),
             )
         else:
             size = _MP4_PANEL if panel is None else panel
             write_mp4(part, animation_frames(frames, selection, style, panel=size), times, name=path)
     return path
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to; it takes the place of ``path`` only when all went well."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    if path.is_dir():
-        raise InvalidArgumentError("path", str(path), "a file name; this is a folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise InvalidArgumentError("path", str(path), f"a place that can be written ({error})") from error
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.types import CodecSignals, FrameSequence, Selection
 from onevision_encoder.view.canvas import Canvas
 from onevision_encoder.view.chart import Box, draw_chart
-from onevision_encoder.view.grid import Grid, Layout, choose_grid, plan_layout
+from onevision_encoder.view.grid import Grid, Layout, caption_width, choose_grid, plan_layout, tallest_cell
 from onevision_encoder.view.header import draw_header
 from onevision_encoder.view.heat import HeatName, default_heat, heat_of
 from onevision_encoder.view.render import anchor_frames, check_fit
@@ -38,7 +38,8 @@ def contact_sheet(
 
     Args:
         signals: adds two small panels below each frame, the original and ``heat``.
-        columns: pictures a row; None fits it to the clip's shape. An image is one row: the original, what was chosen.
+        columns: pictures a row, fewer where captions would not fit; None fits it to the clip's shape. An image is one
+            row: the original, what was chosen.
         max_frames: pictures at most, spread evenly, frames with anchors among them. A few fewer of a long clip where
             that fills the rows.
         title: None = the source's name.
@@ -58,10 +59,12 @@ def contact_sheet(
     if signals is not None and not lone:
         drawn = heat_of(frames, selection, signals, heat or default_heat(selection, signals))
     _, H, W, _ = frames.rgb_THW3.shape
-    count, fitting = (2, 2) if lone else choose_grid(frames.num_frames, max_frames, W / H, panels=drawn is not None)
+    caption = caption_width(frames, selection, width, style)
+    aspect = max(W / H, caption / tallest_cell(width, 2))
+    count, fitting = (2, 2) if lone else choose_grid(frames.num_frames, max_frames, aspect, panels=drawn is not None)
     if columns is not None and not lone:
         count, fitting = min(max_frames, frames.num_frames), columns
-    plan = plan_layout(frames, count, fitting, width, small_panels=drawn is not None)
+    plan = plan_layout(frames, count, fitting, width, small_panels=drawn is not None, caption=caption)
     shown = frames_to_show(selection, count)
     height = plan.grid_bottom + (plan.text // 2 if lone else plan.text * 13)
     canvas = Canvas(height, width, style.background, style.font)
