@@ -297,7 +297,8 @@ def test_a_change_of_the_light_is_found_and_is_no_event(gain: float, offset: flo
     budget = int(where_Thw[1:].sum())
     chosen = select(clip, compute_signals(luma), SelectionConfig(budget=budget, score="residual", anchors=0))
     assert chosen.provenance["light_changes"] == [4, 6]
-    assert where_Thw[tuple(chosen.positions_K3[chosen.kind_K == Kind.CODEC].T)].mean() > 0.6  # without: 0.2 to 0.4
+    where_Thw[1:] |= where_Thw[:-1]  # what it uncovers is new, too
+    assert where_Thw[tuple(chosen.positions_K3[chosen.kind_K == Kind.CODEC].T)].mean() > 0.8  # without: 0.41 to 0.59
 
 
 def test_motion_noise_and_cuts_are_no_change_of_the_light() -> None:
