@@ -168,7 +168,7 @@ def test_inspect_tells_stream_signals_and_tokens(clips: Path, capsys: pytest.Cap
     assert (facts["source"]["codec"], facts["source"]["num_frames"]) == ("h264", 12)
     assert facts["sampled"]["grid"] == [8, 8]
     assert sum(facts["selection"]["tokens_per_frame"]) == facts["selection"]["tokens"] == 96
-    assert facts["signals"]["provider"] == "x264proxy"
+    assert facts["signals"]["provider"] == "blockcoder"
     assert facts["signals"]["motion_pixels"]["p95"] == pytest.approx(4, abs=0.5), "the square moves 4 pixels a frame"
     code, out, _ = call(capsys, "inspect", clips / "still.png")
     assert code == 0

@@ -23,7 +23,7 @@ class SignalConfig:
     """Who computes codec signals, and over which interval."""
 
     provider: ProviderName = "auto"
-    """auto | x264proxy | native. ``auto`` is x264proxy on every machine."""
+    """auto | blockcoder | x264proxy | native. ``auto`` is blockcoder on every machine."""
     interval: Interval = "sample"
     """sample: since the previous sampled frame; frame: since the frame before (native only)."""
 

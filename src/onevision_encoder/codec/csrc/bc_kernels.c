@@ -1,0 +1,187 @@
+/* Block kernels: SAD, Hadamard SATD, the 8 x 8 integer DCT. Scalar C and SSE2 give the same integers. */
+#include "bc.h"
+#include "bc_tables.h"
+
+#if !defined(BC_NO_SIMD) && (defined(__SSE2__) || defined(_M_X64))
+#define BC_SSE2 1
+#include <emmintrin.h>
+#endif
+
+static int absolute(int v) { return v < 0 ? -v : v; }
+
+static int sad(const uint8_t *a, int as, const uint8_t *b, int bs, int size) {
+    int sum = 0;
+    for (int y = 0; y < size; y++, a += as, b += bs)
+        for (int x = 0; x < size; x++) sum += absolute(a[x] - b[x]);
+    return sum;
+}
+
+static int sad16_c(const uint8_t *a, int as, const uint8_t *b, int bs) { return sad(a, as, b, bs, 16); }
+static int sad8_c(const uint8_t *a, int as, const uint8_t *b, int bs) { return sad(a, as, b, bs, 8); }
+
+static void butterflies(int16_t *v, int step) {
+    for (int half = 4; half; half >>= 1)
+        for (int i = 0; i < 8; i++)
+            if (!(i & half)) {
+                int s = v[i * step], t = v[(i + half) * step];
+                v[i * step] = (int16_t)(s + t);
+                v[(i + half) * step] = (int16_t)(s - t);
+            }
+}
+
+/* A quarter of the sum of |8 x 8 Hadamard transform of a - b|. */
+static int satd8_c(const uint8_t *a, int as, const uint8_t *b, int bs) {
+    int16_t d[64];
+    int sum = 0;
+    for (int y = 0; y < 8; y++)
+        for (int x = 0; x < 8; x++) d[8 * y + x] = (int16_t)(a[y * as + x] - b[y * bs + x]);
+    for (int i = 0; i < 8; i++) butterflies(d + i, 8);
+    for (int i = 0; i < 8; i++) butterflies(d + 8 * i, 1);
+    for (int i = 0; i < 64; i++) sum += absolute(d[i]);
+    return (sum + 2) >> 2;
+}
+
+static int16_t saturate(int32_t v) { return (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v); }
+
+/* out[j][k] = (sum_i in[i][j] m[k][i] + half) >> shift: transforms columns and transposes, so that two passes do both. */
+static void pass_c(int16_t *out, const int16_t *in, int inverse, int shift) {
+    for (int j = 0; j < 8; j++)
+        for (int k = 0; k < 8; k++) {
+            int32_t sum = 1 << (shift - 1);
+            for (int i = 0; i < 8; i++) sum += in[8 * i + j] * (inverse ? BC_DCT[i][k] : BC_DCT[k][i]);
+            out[8 * j + k] = saturate(sum >> shift);
+        }
+}
+
+static void forward_c(int16_t *coefficients, const int16_t *residual) {
+    int16_t half[64];
+    pass_c(half, residual, 0, 2);
+    pass_c(coefficients, half, 0, 9);
+}
+
+static void inverse_c(int16_t *residual, const int16_t *coefficients) {
+    int16_t half[64];
+    pass_c(half, coefficients, 1, 7);
+    pass_c(residual, half, 1, 12);
+}
+
+static const bc_kernels SCALAR = {sad16_c, sad8_c, satd8_c, forward_c, inverse_c};
+
+#ifdef BC_SSE2
+static __m128i load8(const uint8_t *p) { return _mm_loadl_epi64((const __m128i *)p); }
+static __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+
+static int sad16_sse2(const uint8_t *a, int as, const uint8_t *b, int bs) {
+    __m128i s = _mm_setzero_si128(), t = s;
+    for (int y = 0; y < 16; y += 2, a += 2 * as, b += 2 * bs) {
+        s = _mm_add_epi64(s, _mm_sad_epu8(load16(a), load16(b)));
+        t = _mm_add_epi64(t, _mm_sad_epu8(load16(a + as), load16(b + bs)));
+    }
+    s = _mm_add_epi64(s, t);
+    return _mm_cvtsi128_si32(s) + _mm_cvtsi128_si32(_mm_srli_si128(s, 8));
+}
+
+static int sad8_sse2(const uint8_t *a, int as, const uint8_t *b, int bs) {
+    __m128i s = _mm_setzero_si128();
+    for (int y = 0; y < 8; y += 2, a += 2 * as, b += 2 * bs) {
+        __m128i u = _mm_unpacklo_epi64(load8(a), load8(a + as)), v = _mm_unpacklo_epi64(load8(b), load8(b + bs));
+        s = _mm_add_epi64(s, _mm_sad_epu8(u, v));
+    }
+    return _mm_cvtsi128_si32(s) + _mm_cvtsi128_si32(_mm_srli_si128(s, 8));
+}
+
+static void transpose(__m128i v[8]) {
+    __m128i a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm_unpacklo_epi16(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm_unpackhi_epi16(v[2 * i], v[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm_unpacklo_epi32(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm_unpackhi_epi32(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm_unpacklo_epi32(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm_unpackhi_epi32(a[4 * i + 1], a[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[2 * i] = _mm_unpacklo_epi64(b[i], b[i + 4]);
+        v[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[i + 4]);
+    }
+}
+
+static void butterflies_sse2(__m128i v[8]) {
+    for (int half = 4; half; half >>= 1)
+        for (int i = 0; i < 8; i++)
+            if (!(i & half)) {
+                __m128i s = v[i], t = v[i + half];
+                v[i] = _mm_add_epi16(s, t);
+                v[i + half] = _mm_sub_epi16(s, t);
+            }
+}
+
+static int satd8_sse2(const uint8_t *a, int as, const uint8_t *b, int bs) {
+    const __m128i zero = _mm_setzero_si128();
+    __m128i v[8], sum = zero;
+    for (int y = 0; y < 8; y++)
+        v[y] = _mm_sub_epi16(_mm_unpacklo_epi8(load8(a + y * as), zero), _mm_unpacklo_epi8(load8(b + y * bs), zero));
+    butterflies_sse2(v);
+    transpose(v);
+    butterflies_sse2(v);
+    for (int i = 0; i < 8; i++) {
+        __m128i magnitude = _mm_max_epi16(v[i], _mm_sub_epi16(zero, v[i])); /* at most 64 x 255 */
+        sum = _mm_add_epi32(sum, _mm_madd_epi16(magnitude, _mm_set1_epi16(1)));
+    }
+    sum = _mm_add_epi32(sum, _mm_srli_si128(sum, 8));
+    sum = _mm_add_epi32(sum, _mm_srli_si128(sum, 4));
+    return (_mm_cvtsi128_si32(sum) + 2) >> 2;
+}
+
+static void pass_sse2(__m128i v[8], int inverse, int shift) {
+    const __m128i half = _mm_set1_epi32(1 << (shift - 1)), count = _mm_cvtsi32_si128(shift);
+    __m128i low[4], high[4];
+    for (int i = 0; i < 4; i++) {
+        low[i] = _mm_unpacklo_epi16(v[2 * i], v[2 * i + 1]);
+        high[i] = _mm_unpackhi_epi16(v[2 * i], v[2 * i + 1]);
+    }
+    for (int k = 0; k < 8; k++) {
+        __m128i s = half, t = half;
+        for (int i = 0; i < 4; i++) {
+            int first = inverse ? BC_DCT[2 * i][k] : BC_DCT[k][2 * i];
+            int second = inverse ? BC_DCT[2 * i + 1][k] : BC_DCT[k][2 * i + 1];
+            __m128i m = _mm_set1_epi32((int)(((uint32_t)second << 16) | (uint16_t)first));
+            s = _mm_add_epi32(s, _mm_madd_epi16(low[i], m));
+            t = _mm_add_epi32(t, _mm_madd_epi16(high[i], m));
+        }
+        v[k] = _mm_packs_epi32(_mm_sra_epi32(s, count), _mm_sra_epi32(t, count));
+    }
+    transpose(v);
+}
+
+static void both_passes(int16_t *out, const int16_t *in, int inverse, int first, int second) {
+    __m128i v[8];
+    for (int i = 0; i < 8; i++) v[i] = load16(in + 8 * i);
+    pass_sse2(v, inverse, first);
+    pass_sse2(v, inverse, second);
+    for (int i = 0; i < 8; i++) _mm_storeu_si128((__m128i *)(out + 8 * i), v[i]);
+}
+
+static void forward_sse2(int16_t *coefficients, const int16_t *residual) { both_passes(coefficients, residual, 0, 2, 9); }
+static void inverse_sse2(int16_t *residual, const int16_t *coefficients) { both_passes(residual, coefficients, 1, 7, 12); }
+
+static const bc_kernels SSE2 = {sad16_sse2, sad8_sse2, satd8_sse2, forward_sse2, inverse_sse2};
+#endif
+
+int bc_simd(void) {
+#ifdef BC_SSE2
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+const bc_kernels *bc_kernels_for(int scalar) {
+#ifdef BC_SSE2
+    if (!scalar) return &SSE2;
+#endif
+    (void)scalar;
+    return &SCALAR;
+}
