@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bc_tables.h"
+
 #define BC_PAD 32      /* pixels of replicated border round a reference plane */
 #define BC_REACH 24    /* a block may begin or end this far outside the picture */
 #define BC_MAX_MV 1020 /* longest vector component, quarter pixels */
@@ -31,8 +33,15 @@ typedef struct {
     int (*sad16)(const uint8_t *a, int as, const uint8_t *b, int bs);
     int (*sad8)(const uint8_t *a, int as, const uint8_t *b, int bs);
     int (*satd8)(const uint8_t *a, int as, const uint8_t *b, int bs);
+    int (*sad_mean[2])(const uint8_t *s, int ss, const uint8_t *a, const uint8_t *b, int stride); /* sides 8, 16 */
+    void (*mean[2])(uint8_t *out, const uint8_t *a, const uint8_t *b, int stride);
     void (*forward)(int16_t *coefficients, const int16_t *residual);
     void (*inverse)(int16_t *residual, const int16_t *coefficients);
+    uint32_t (*subtract)(int16_t *residual, const uint8_t *s, int ss, const uint8_t *prediction, int *sad);
+    uint64_t (*quantise)(int16_t *levels, int16_t *coefficients, int round, int step16);
+    uint32_t (*rebuild)(uint8_t *recon, const uint8_t *prediction, const int16_t *residual, const uint8_t *s, int ss,
+                        int *change);
+    uint32_t (*squared16)(const uint8_t *s, int ss, const uint8_t *block);
 } bc_kernels;
 
 typedef struct {
@@ -72,15 +81,25 @@ int bc_simd(void);
 /* bc_planes.c */
 void bc_load_source(bc_coder *c, const uint8_t *luma);
 void bc_make_reference(bc_coder *c);
+int bc_samples(const bc_coder *c, int x, int y, bc_mv mv, const uint8_t **a, const uint8_t **b);
 const uint8_t *bc_block(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *buffer, int *stride);
 void bc_predict(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *out);
 
 /* bc_bits.c */
 int bc_log2(uint32_t value);
-uint32_t bc_bit_cost(uint16_t context, int bit);
-uint32_t bc_put(uint16_t *context, int bit, int rate);
+/* A context holds 65536 x the probability of a 1. */
+static inline uint32_t bc_bit_cost(uint16_t context, int bit) {
+    uint32_t p = context >> 9;
+    return BC_COST[bit ? p : 127 - p];
+}
+/* The cost of an event; with commit, the context moves towards it by 2^-rate. */
+static inline uint32_t bc_event(uint16_t *context, int bit, int commit, int rate) {
+    uint32_t cost = bc_bit_cost(*context, bit);
+    if (commit) *context = (uint16_t)(bit ? *context + ((65535 - *context) >> rate) : *context - (*context >> rate));
+    return cost;
+}
 void bc_reset_contexts(bc_contexts *ctx);
-uint32_t bc_level_bits(bc_contexts *ctx, const int16_t *levels, int intra, int neighbours, int commit, int rate);
+uint32_t bc_level_bits(bc_contexts *ctx, const int16_t *levels, uint64_t nonzero, int intra, int neighbours, int rate);
 void bc_fill_mv_bits(uint16_t *table);
 
 /* bc_search.c */

@@ -1,6 +1,5 @@
 /* The coder of one frame: decides every 16 x 16 block, codes it, and counts bits. */
 #include "bc.h"
-#include "bc_tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +26,6 @@ typedef struct {
     uint32_t lambda_rate; /* x 256, per bit */
 } rates;
 
-static int16_t clip16(int v) { return (int16_t)(v > 32767 ? 32767 : v); }
-
 static rates rates_for(const bc_coder *c, int qp) {
     rates r;
     qp = qp < 64 ? 64 : qp > 400 ? 400 : qp;
@@ -49,48 +46,32 @@ static uint64_t price(uint32_t squared, uint32_t bits, uint32_t lambda_rate) {
 static void code_residual(bc_coder *c, coded *b, int x, int y, const rates *r) {
     const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
     int16_t residual[64], transformed[64];
-    uint32_t zero = 0;
-    int sum = 0;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) {
-            int d = source[j * c->pw + i] - b->prediction[8 * j + i];
-            residual[8 * j + i] = (int16_t)d;
-            zero += (uint32_t)(d * d);
-            sum += d < 0 ? -d : d;
-        }
-    b->any = 0, b->residual = 0, b->squared = zero, b->error = sum;
+    b->squared = c->k->subtract(residual, source, c->pw, b->prediction, &b->error);
+    b->any = 0, b->residual = 0;
     memcpy(b->recon, b->prediction, 64);
-    b->bits = bc_bit_cost(c->ctx.cbf[!b->inter][b->neighbours], 0);
-    if (16 * sum < 3 * r->step16) return; /* no coefficient reaches the first level */
-    c->k->forward(transformed, residual);
-    const int round = b->inter ? r->round_inter : r->round_intra, scale = 65536 / r->step16;
-    int any = 0;
-    for (int i = 0; i < 64; i++) {
-        int v = transformed[i], magnitude = v < 0 ? -v : v;
-        magnitude = clip16(magnitude + round);
-        int level = (int)(((uint32_t)magnitude * (uint32_t)scale) >> 16);
-        any |= level;
-        int16_t dequantised = (int16_t)(level * r->step16);
-        b->levels[i] = (int16_t)(v < 0 ? -level : level);
-        transformed[i] = (int16_t)(v < 0 ? -dequantised : dequantised);
+    uint64_t nonzero = 0;
+    if (16 * b->error >= 3 * r->step16) { /* otherwise no coefficient reaches the first level */
+        c->k->forward(transformed, residual);
+        nonzero = c->k->quantise(b->levels, transformed, b->inter ? r->round_inter : r->round_intra, r->step16);
     }
-    if (!any) return;
+    uint16_t *coded_context = &c->ctx.cbf[!b->inter][b->neighbours];
+    if (!nonzero) {
+        b->bits = bc_event(coded_context, 0, 1, c->p.rate);
+        return;
+    }
     c->k->inverse(residual, transformed);
     uint8_t recon[64];
-    uint32_t squared = 0;
-    sum = 0;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) {
-            int v = b->prediction[8 * j + i] + residual[8 * j + i];
-            v = v < 0 ? 0 : v > 255 ? 255 : v;
-            recon[8 * j + i] = (uint8_t)v;
-            int e = source[j * c->pw + i] - v, d = v - b->prediction[8 * j + i];
-            squared += (uint32_t)(e * e);
-            sum += d < 0 ? -d : d;
-        }
-    uint32_t bits = bc_level_bits(&c->ctx, b->levels, !b->inter, b->neighbours, 0, c->p.rate);
-    if (price(zero, b->bits, r->lambda_rate) * (uint32_t)c->p.zero_bias / 256 <= price(squared, bits, r->lambda_rate)) return;
-    b->any = 1, b->residual = sum, b->squared = squared, b->bits = bits;
+    int change;
+    const uint32_t squared = c->k->rebuild(recon, b->prediction, residual, source, c->pw, &change);
+    const bc_contexts kept = c->ctx;
+    const uint32_t none = bc_bit_cost(*coded_context, 0);
+    const uint32_t bits = bc_level_bits(&c->ctx, b->levels, nonzero, !b->inter, b->neighbours, c->p.rate);
+    if (price(b->squared, none, r->lambda_rate) <= price(squared, bits, r->lambda_rate)) {
+        c->ctx = kept;
+        b->bits = bc_event(coded_context, 0, 1, c->p.rate);
+        return;
+    }
+    b->any = 1, b->residual = change, b->squared = squared, b->bits = bits;
     memcpy(b->recon, recon, 64);
 }
 
@@ -106,7 +87,8 @@ static void add_unique(bc_mv *list, int *n, bc_mv mv) {
 
 enum { MERGES = 3 };
 
-/* Vectors that cost next to nothing: left, above, above right, where the block was a frame ago, still. */
+/* Vectors that cost next to nothing: still, left, above, above right, and the block's own of a frame ago. Still comes
+ * first, so that a flat area next to something that moves does not move along. */
 static int merge_list(const bc_coder *c, int x, int y, int size, bc_mv *list) {
     const bc_cell *here = cell_at(c, x, y);
     const int last = size / 8 - 1;
@@ -114,10 +96,10 @@ static int merge_list(const bc_coder *c, int x, int y, int size, bc_mv *list) {
                                 here - c->cell_stride + last + 1,
                                 c->cell_before + (here - c->cell) + last * (c->cell_stride + 1)};
     int n = 0;
-    for (int i = 0; i < 4; i++)
-        if (around[i]->inter) add_unique(list, &n, bc_clamp(c, x, y, size, around[i]->mv));
     bc_mv still = {0, 0};
     add_unique(list, &n, still);
+    for (int i = 0; i < 4; i++)
+        if (around[i]->inter) add_unique(list, &n, bc_clamp(c, x, y, size, around[i]->mv));
     return n;
 }
 
@@ -145,29 +127,43 @@ static int satd(const bc_coder *c, int x, int y, bc_mv mv, int size) {
 
 static uint32_t which_bits(int which, int count) { return count < 2 ? 0 : 256u * (uint32_t)(which < 2 ? which + 1 : 3); }
 
-/* The best vector of a block: one of the merge list, or searched. Returns SATD + lambda x bits. */
-static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, bc_mv extra, coded *b, int *distortion) {
-    bc_mv list[8];
-    int n = merge_list(c, x, y, size, list), best = 1 << 30;
-    b->inter = 1;
-    b->predictor = median(c, x, y, size);
-    const int merges = n < MERGES ? n : MERGES;
-    for (int i = 0; i < merges; i++) {
-        int d = satd(c, x, y, list[i], size);
-        int cost = d + (int)(((c->p.merge_bits + which_bits(i, merges)) * (uint32_t)r->lambda) >> 16);
-        if (cost < best) best = cost, *distortion = d, b->mv = list[i], b->merge = 1, b->which = i;
+/* The merge list of a block and the best of it, by SATD and the bits of its place. */
+typedef struct {
+    bc_mv list[12];
+    int count, tried, best, cost, distortion;
+} merges;
+
+static void try_merges(const bc_coder *c, int x, int y, int size, const rates *r, merges *m) {
+    m->count = merge_list(c, x, y, size, m->list);
+    m->tried = m->count < MERGES ? m->count : MERGES;
+    m->cost = 1 << 30;
+    for (int i = 0; i < m->tried; i++) {
+        int d = satd(c, x, y, m->list[i], size);
+        int cost = d + (int)((which_bits(i, m->tried) * (uint32_t)r->lambda) >> 16);
+        if (cost < m->cost) m->cost = cost, m->distortion = d, m->best = i;
     }
-    if (best <= c->p.still_from >> (size == 8 ? 2 : 0)) return best;
-    add_unique(list, &n, extra);
-    if (c->search_global) add_unique(list, &n, bc_clamp(c, x, y, size, c->global));
-    add_unique(list, &n, b->predictor);
+}
+
+/* The best vector of a block: of the merge list, or searched. Returns SATD + lambda x bits; *distortion is the SATD. */
+static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, merges *m, bc_mv extra, coded *b,
+                         int *distortion) {
+    const int cost = m->cost + (int)(((uint32_t)c->p.merge_bits * (uint32_t)r->lambda) >> 16);
+    b->inter = 1, b->any = 0;
+    b->predictor = median(c, x, y, size);
+    b->mv = m->list[m->best], b->merge = 1, b->which = m->best;
+    *distortion = m->distortion;
+    if (cost <= c->p.still_from >> (size == 8 ? 2 : 0)) return cost;
+    add_unique(m->list, &m->count, bc_clamp(c, x, y, size, extra));
+    add_unique(m->list, &m->count, b->predictor);
+    if (c->search_global) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
     bc_mv found;
-    bc_search(c, x, y, size, b->predictor, list, n, r->lambda_search, &found);
-    if (found.x == b->mv.x && found.y == b->mv.y) return best;
-    int d = satd(c, x, y, found, size);
-    int cost = d + (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
-    if (cost < best) best = cost, *distortion = d, b->mv = found, b->merge = 0;
-    return best;
+    bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, &found);
+    if (found.x == b->mv.x && found.y == b->mv.y) return cost;
+    const int d = satd(c, x, y, found, size);
+    const int searched = d + (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
+    if (searched >= cost) return cost;
+    b->mv = found, b->merge = 0, *distortion = d;
+    return searched;
 }
 
 static int count_levels(const bc_coder *c, int x, int y) {
@@ -185,18 +181,14 @@ static void write_recon(const bc_coder *c, int x, int y, const uint8_t *block) {
     for (int j = 0; j < 8; j++) memcpy(out + (ptrdiff_t)j * c->stride, block + 8 * j, 8);
 }
 
-static uint32_t event(uint16_t *context, int bit, int commit, int rate) {
-    return commit ? bc_put(context, bit, rate) : bc_bit_cost(*context, bit);
-}
-
 /* Bits of how a block is predicted. */
 static uint32_t prediction_bits(bc_coder *c, const coded *b, int commit) {
     bc_contexts *ctx = &c->ctx;
     const int rate = c->p.rate;
-    uint32_t bits = event(&ctx->inter[0], b->inter, commit, rate);
+    uint32_t bits = bc_event(&ctx->inter[0], b->inter, commit, rate);
     if (!b->inter) return bits + 512;
-    bits += event(&ctx->merge, b->merge, commit, rate);
-    if (b->merge) return bits + event(&ctx->which_merge, b->which > 0, commit, rate) + (b->which > 0 ? 256u : 0u);
+    bits += bc_event(&ctx->merge, b->merge, commit, rate);
+    if (b->merge) return bits + bc_event(&ctx->which_merge, b->which > 0, commit, rate) + (b->which > 0 ? 256u : 0u);
     return bits + bc_mv_cost(c, b->mv, b->predictor);
 }
 
@@ -219,11 +211,6 @@ static void code_cell(bc_coder *c, int x, int y, const rates *r, coded *b, int i
     note(c, x, y, b);
 }
 
-static uint32_t residual_bits(bc_coder *c, const coded *b) {
-    static const int16_t NONE[64] = {0};
-    return bc_level_bits(&c->ctx, b->any ? b->levels : NONE, !b->inter, b->neighbours, 1, c->p.rate);
-}
-
 static void output(bc_coder *c, int x, int y, uint32_t bits, int residual, int error) {
     if (y / 8 >= c->h || x / 8 >= c->w) return;
     size_t i = (size_t)(y / 8) * c->w + x / 8;
@@ -236,19 +223,8 @@ static void code_intra_block(bc_coder *c, int x, int y, const rates *r) {
         memset(&b, 0, sizeof b);
         int u = x + 8 * (i & 1), v = y + 8 * (i >> 1);
         code_cell(c, u, v, r, &b, 1, 0);
-        output(c, u, v, 512 + residual_bits(c, &b), b.residual, 0xffff);
+        output(c, u, v, 512 + b.bits, b.residual, 0xffff);
     }
-}
-
-static uint32_t squared_error(const bc_coder *c, int x, int y, const uint8_t *block) {
-    const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
-    uint32_t sum = 0;
-    for (int j = 0; j < 16; j++)
-        for (int i = 0; i < 16; i++) {
-            int d = source[j * c->pw + i] - block[16 * j + i];
-            sum += (uint32_t)(d * d);
-        }
-    return sum;
 }
 
 static void code_block(bc_coder *c, int x, int y, const rates *r) {
@@ -257,28 +233,26 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
     bc_cell *here = cell_at(c, x, y);
     uint16_t *skip_context = &c->ctx.skip[here[-1].skip + here[-c->cell_stride].skip];
     /* Skip: the best of the merge list, without a residual. */
-    bc_mv list[8];
-    int n = merge_list(c, x, y, 16, list), best_merge = 0, best = 1 << 30;
-    if (n > MERGES) n = MERGES;
-    for (int i = 0; i < n; i++) {
-        int d = satd(c, x, y, list[i], 16) + (int)((which_bits(i, n) * (uint32_t)r->lambda) >> 16);
-        if (d < best) best = d, best_merge = i;
-    }
+    merges m;
+    try_merges(c, x, y, 16, r, &m);
+    const int best_merge = m.best;
     uint8_t skipped[256];
-    bc_predict(c, x, y, list[best_merge], 16, skipped);
-    uint32_t skip_squared = squared_error(c, x, y, skipped);
+    bc_predict(c, x, y, m.list[best_merge], 16, skipped);
+    uint32_t skip_squared = c->k->squared16(c->source + (ptrdiff_t)y * c->pw + x, c->pw, skipped);
     uint32_t skip_bits = bc_bit_cost(*skip_context, 1) + bc_bit_cost(c->ctx.which_merge, best_merge > 0) + (best_merge > 0 ? 256 : 0);
-    int skip = best <= c->p.still_from;
+    int skip = m.cost <= c->p.still_from;
+    const bc_contexts kept = c->ctx;
     int split = 0;
     if (!skip) {
         bc_mv none = {0, 0};
-        int cost = choose_vector(c, x, y, 16, r, none, &whole, &distortion);
+        int cost = choose_vector(c, x, y, 16, r, &m, none, &whole, &distortion);
         if (distortion > c->p.split_from) {
             int sum = (int)((512u * (uint32_t)r->lambda) >> 16);
             for (int i = 0; i < 4; i++) {
                 int u = x + 8 * (i & 1), v = y + 8 * (i >> 1);
-                sum += choose_vector(c, u, v, 8, r, whole.mv, &part[i], &quarter[i]);
-                part[i].any = 0;
+                merges of_part;
+                try_merges(c, u, v, 8, r, &of_part);
+                sum += choose_vector(c, u, v, 8, r, &of_part, whole.mv, &part[i], &quarter[i]);
                 note(c, u, v, &part[i]);
             }
             split = sum < cost;
@@ -302,23 +276,24 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
         skip = price(skip_squared, skip_bits, r->lambda_rate) <= price(squared, bits, r->lambda_rate);
     }
     if (skip) {
-        uint32_t bits = bc_put(skip_context, 1, c->p.rate) + bc_put(&c->ctx.which_merge, best_merge > 0, c->p.rate) + (best_merge > 0 ? 256 : 0);
+        c->ctx = kept;
+        uint32_t bits = bc_event(skip_context, 1, 1, c->p.rate) + bc_event(&c->ctx.which_merge, best_merge > 0, 1, c->p.rate) + (best_merge > 0 ? 256 : 0);
         for (int i = 0; i < 4; i++) {
             int u = x + 8 * (i & 1), v = y + 8 * (i >> 1);
             bc_cell *cell = cell_at(c, u, v);
-            cell->mv = list[best_merge], cell->inter = cell->skip = 1, cell->coded = 0;
+            cell->mv = m.list[best_merge], cell->inter = cell->skip = 1, cell->coded = 0;
             output(c, u, v, bits / 4, 0, 0);
         }
         for (int j = 0; j < 16; j++) memcpy(c->recon + (ptrdiff_t)(y + j) * c->stride + x, skipped + 16 * j, 16);
         return;
     }
-    uint32_t head = bc_put(skip_context, 0, c->p.rate) + bc_put(&c->ctx.split, split, c->p.rate);
+    uint32_t head = bc_event(skip_context, 0, 1, c->p.rate) + bc_event(&c->ctx.split, split, 1, c->p.rate);
     if (!split) head += prediction_bits(c, &part[0], 1);
     uint32_t cell[4], total = 0;
     for (int i = 0; i < 4; i++) {
         cell[i] = head / 4;
         if (split) cell[i] += prediction_bits(c, &part[i], 1);
-        cell[i] += residual_bits(c, &part[i]);
+        cell[i] += part[i].bits;
         total += cell[i];
     }
     for (int i = 0; i < 4; i++) {

@@ -6,7 +6,7 @@
  * the best displacement of the whole picture do half of the textured cells correlate by 0.25.
  *
  * The best displacement: the signs of the horizontal and vertical differences are compared at every shift of pictures
- * reduced to at most 64 x 64, then refined by one step either way at every halving. Signs see neither brightness nor
+ * reduced to at most 32 x 32, then refined by one step either way at every halving. Signs see neither brightness nor
  * contrast, so that fades and flashes are matched. */
 #include "bc.h"
 
@@ -129,7 +129,7 @@ static int global_shift(const bc_coder *c, int *dx, int *dy) {
     int32_t *means = (int32_t *)memory;
     signs now = {0, 0, memory + 4 * n, memory + 5 * n}, before = {0, 0, memory + 6 * n, memory + 7 * n};
     int factor = 1;
-    while (c->ph / factor > 64 || c->pw / factor > 64) factor *= 2;
+    while (c->ph / factor > 32 || c->pw / factor > 32) factor *= 2;
     *dx = *dy = 0;
     for (int first = 1; factor; factor /= 2, first = 0) {
         read_signs(c, c->source, factor, &now, means);

@@ -15,5 +15,4 @@ P(intra_bias, 0)        /* extra bits of an intra block, x 256 */
 P(merge_bits, 256)
 P(rate, 5)              /* adaptation of the bit model: shift */
 P(spread, 256)          /* share of a 16 x 16 block's bits that stays in its cell, x 256 */
-P(zero_bias, 256)
 P(reset, 0)

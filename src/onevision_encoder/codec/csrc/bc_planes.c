@@ -76,24 +76,23 @@ static const uint8_t *sample(const bc_coder *c, const uint8_t from[3], int x, in
     return c->planes[from[0]] + (ptrdiff_t)(y + from[2]) * c->stride + x + from[1];
 }
 
+/* The reference block at (x, y) + mv is *a, or the mean of *a and *b (both with the planes' stride). Returns whether
+ * there is a *b. */
+int bc_samples(const bc_coder *c, int x, int y, bc_mv mv, const uint8_t **a, const uint8_t **b) {
+    const int at = (mv.y & 3) * 4 + (mv.x & 3);
+    *a = sample(c, FIRST[at], x + (mv.x >> 2), y + (mv.y >> 2));
+    if (!((mv.x | mv.y) & 1)) return 0;
+    *b = sample(c, SECOND[at], x + (mv.x >> 2), y + (mv.y >> 2));
+    return 1;
+}
+
 /* The reference block at (x, y) + mv: where it lies in a plane, or averaged into buffer (size x size). */
 const uint8_t *bc_block(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *buffer, int *stride) {
-    const int at = (mv.y & 3) * 4 + (mv.x & 3);
-    const uint8_t *a = sample(c, FIRST[at], x + (mv.x >> 2), y + (mv.y >> 2));
-    if (!((mv.x | mv.y) & 1)) {
-        *stride = c->stride;
-        return a;
-    }
-    const uint8_t *b = sample(c, SECOND[at], x + (mv.x >> 2), y + (mv.y >> 2));
-    uint8_t *restrict out = buffer;
+    const uint8_t *a, *b;
+    *stride = c->stride;
+    if (!bc_samples(c, x, y, mv, &a, &b)) return a;
+    c->k->mean[size == 16](buffer, a, b, c->stride);
     *stride = size;
-    if (size == 16) {
-        for (int j = 0; j < 16; j++, a += c->stride, b += c->stride, out += 16)
-            for (int i = 0; i < 16; i++) out[i] = (uint8_t)((a[i] + b[i] + 1) >> 1);
-    } else {
-        for (int j = 0; j < 8; j++, a += c->stride, b += c->stride, out += 8)
-            for (int i = 0; i < 8; i++) out[i] = (uint8_t)((a[i] + b[i] + 1) >> 1);
-    }
     return buffer;
 }
 

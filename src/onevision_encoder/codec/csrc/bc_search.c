@@ -8,18 +8,30 @@ static bc_mv at(int x, int y) {
 
 static int between(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
 
-/* The nearest vector that the reference covers: block and vector stay within BC_REACH of the picture. */
+typedef struct {
+    int left, right, top, bottom;
+} limits;
+
+/* Which vectors the reference covers: block and vector stay within BC_REACH of the picture. */
+static limits limits_for(const bc_coder *c, int x, int y, int size) {
+    limits l = {4 * (-BC_REACH - x), 4 * (c->pw + BC_REACH - size - x), 4 * (-BC_REACH - y), 4 * (c->ph + BC_REACH - size - y)};
+    l.left = l.left < -BC_MAX_MV ? -BC_MAX_MV : l.left, l.right = l.right > BC_MAX_MV ? BC_MAX_MV : l.right;
+    l.top = l.top < -BC_MAX_MV ? -BC_MAX_MV : l.top, l.bottom = l.bottom > BC_MAX_MV ? BC_MAX_MV : l.bottom;
+    return l;
+}
+
+static bc_mv clamp(const limits *l, bc_mv mv) { return at(between(mv.x, l->left, l->right), between(mv.y, l->top, l->bottom)); }
+
 bc_mv bc_clamp(const bc_coder *c, int x, int y, int size, bc_mv mv) {
-    int left = 4 * (-BC_REACH - x), right = 4 * (c->pw + BC_REACH - size - x);
-    int top = 4 * (-BC_REACH - y), bottom = 4 * (c->ph + BC_REACH - size - y);
-    left = left < -BC_MAX_MV ? -BC_MAX_MV : left, right = right > BC_MAX_MV ? BC_MAX_MV : right;
-    top = top < -BC_MAX_MV ? -BC_MAX_MV : top, bottom = bottom > BC_MAX_MV ? BC_MAX_MV : bottom;
-    return at(between(mv.x, left, right), between(mv.y, top, bottom));
+    limits l = limits_for(c, x, y, size);
+    return clamp(&l, mv);
 }
 
 typedef struct {
     const bc_coder *c;
+    const uint8_t *source;
     int x, y, size, lambda;
+    limits l;
     bc_mv predictor, best;
     int cost, sad;
 } search;
@@ -27,15 +39,15 @@ typedef struct {
 /* Looks at one vector; 1 if it is the best so far. */
 static int look(search *s, bc_mv mv) {
     const bc_coder *c = s->c;
-    bc_mv inside = bc_clamp(c, s->x, s->y, s->size, mv);
-    if (inside.x != mv.x || inside.y != mv.y) return 0;
+    if (mv.x < s->l.left || mv.x > s->l.right || mv.y < s->l.top || mv.y > s->l.bottom) return 0;
     int rate = (int)((bc_mv_cost(c, mv, s->predictor) * (uint32_t)s->lambda) >> 16);
     if (rate >= s->cost) return 0;
-    uint8_t buffer[256];
-    int stride;
-    const uint8_t *block = bc_block(c, s->x, s->y, mv, s->size, buffer, &stride);
-    const uint8_t *source = c->source + (ptrdiff_t)s->y * c->pw + s->x;
-    int sad = (s->size == 16 ? c->k->sad16 : c->k->sad8)(source, c->pw, block, stride);
+    const uint8_t *a, *b;
+    int sad;
+    if (bc_samples(c, s->x, s->y, mv, &a, &b))
+        sad = c->k->sad_mean[s->size == 16](s->source, c->pw, a, b, c->stride);
+    else
+        sad = (s->size == 16 ? c->k->sad16 : c->k->sad8)(s->source, c->pw, a, c->stride);
     if (sad + rate >= s->cost) return 0;
     s->cost = sad + rate, s->sad = sad, s->best = mv;
     return 1;
@@ -73,19 +85,17 @@ static void between_pixels(search *s) {
 /* The best vector of a block by SAD + lambda x bits (lambda x 256). Returns its SAD. */
 int bc_search(const bc_coder *c, int x, int y, int size, bc_mv predictor, const bc_mv *starts, int count, int lambda,
               bc_mv *best) {
-    search s = {c, x, y, size, lambda, predictor, {0, 0}, 1 << 30, 1 << 30};
+    const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
+    search s = {c, source, x, y, size, lambda, limits_for(c, x, y, size), predictor, {0, 0}, 1 << 30, 1 << 30};
     const int still = c->p.still_from >> (size == 8 ? 2 : 0);
-    look(&s, bc_clamp(c, x, y, size, at(0, 0)));
-    for (int i = 0; i < count; i++) {
-        bc_mv mv = bc_clamp(c, x, y, size, starts[i]);
-        look(&s, mv);
-    }
+    look(&s, clamp(&s.l, at(0, 0)));
+    for (int i = 0; i < count; i++) look(&s, clamp(&s.l, starts[i]));
     if (s.sad > still) {
         bc_mv whole = at((s.best.x + 2) & ~3, (s.best.y + 2) & ~3);
         if (whole.x != s.best.x || whole.y != s.best.y) {
             search w = s;
             w.cost = 1 << 30;
-            look(&w, bc_clamp(c, x, y, size, whole));
+            look(&w, clamp(&s.l, whole));
             whole_pixels(&w);
             if (w.cost < s.cost) s = w;
         } else {
