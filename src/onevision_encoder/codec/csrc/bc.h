@@ -41,6 +41,7 @@ typedef struct {
     uint64_t (*quantise)(int16_t *levels, int16_t *coefficients, int round, int step16);
     uint32_t (*rebuild)(uint8_t *recon, const uint8_t *prediction, const int16_t *residual, const uint8_t *s, int ss,
                         int *change);
+    void (*six_tap)(uint8_t *out, const uint8_t *in, ptrdiff_t step, int n); /* may write up to 15 pixels more */
     uint32_t (*squared16)(const uint8_t *s, int ss, const uint8_t *block);
 } bc_kernels;
 

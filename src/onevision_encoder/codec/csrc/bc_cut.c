@@ -69,24 +69,41 @@ typedef struct {
     int8_t *across, *down; /* signs of differences, [h][w] */
 } signs;
 
-static int8_t sign(int difference, int threshold) { return (int8_t)(difference >= threshold ? 1 : difference <= -threshold ? -1 : 0); }
+static int8_t sign(int32_t difference, int32_t threshold) {
+    return (int8_t)((difference >= threshold) - (difference <= -threshold));
+}
 
-static void read_signs(const bc_coder *c, const uint8_t *picture, int factor, signs *s, int32_t *means) {
-    s->h = c->ph / factor, s->w = c->pw / factor;
-    for (int y = 0; y < s->h; y++)
-        for (int x = 0; x < s->w; x++) {
-            int32_t sum = 0;
-            for (int j = 0; j < factor; j++)
-                for (int i = 0; i < factor; i++) sum += picture[(ptrdiff_t)(y * factor + j) * c->pw + x * factor + i];
-            means[y * s->w + x] = sum;
-        }
-    const int threshold = 2 * factor * factor;
-    for (int y = 0; y < s->h; y++)
-        for (int x = 0; x < s->w; x++) {
-            const int32_t *m = means + y * s->w + x;
-            s->across[y * s->w + x] = x + 1 < s->w ? sign(m[1] - m[0], threshold) : 0;
-            s->down[y * s->w + x] = y + 1 < s->h ? sign(m[s->w] - m[0], threshold) : 0;
-        }
+/* Signs of the picture reduced by 2^level; sums holds its blocks' sums at every level (see read_sums). */
+static void read_signs(const bc_coder *c, const int32_t *sums, int level, signs *s) {
+    s->h = c->ph >> level, s->w = c->pw >> level;
+    for (int i = 0; i < level; i++) sums += (size_t)(c->ph >> i) * (c->pw >> i);
+    const int32_t threshold = 2 << 2 * level;
+    const int w = s->w;
+    memset(s->down + (size_t)(s->h - 1) * w, 0, (size_t)w);
+    for (int y = 0; y < s->h; y++) {
+        const int32_t *restrict row = sums + (size_t)y * w;
+        int8_t *restrict across = s->across + (size_t)y * w, *restrict down = s->down + (size_t)y * w;
+        for (int x = 0; x < w - 1; x++) across[x] = sign(row[x + 1] - row[x], threshold);
+        across[w - 1] = 0;
+        if (y < s->h - 1)
+            for (int x = 0; x < w; x++) down[x] = sign(row[x + w] - row[x], threshold);
+    }
+}
+
+/* The picture, then sums over 2 x 2, 4 x 4, ... pixels, one level after the other. */
+static void read_sums(const bc_coder *c, const uint8_t *picture, int levels, int32_t *sums) {
+    const size_t n = (size_t)c->ph * c->pw;
+    for (size_t i = 0; i < n; i++) sums[i] = picture[i];
+    for (int level = 1; level < levels; level++) {
+        const int32_t *from = sums;
+        const int wide = c->pw >> (level - 1), h = c->ph >> level, w = c->pw >> level;
+        sums += (size_t)(c->ph >> (level - 1)) * wide;
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                const int32_t *p = from + (size_t)2 * y * wide + 2 * x;
+                sums[(size_t)y * w + x] = p[0] + p[1] + p[wide] + p[wide + 1];
+            }
+    }
 }
 
 /* Agreement of signs at a shift, and how many of the current picture's signs were compared. */
@@ -123,21 +140,23 @@ static void best_of(const signs *now, const signs *before, int x, int y, int rea
 
 /* The displacement of the whole picture since the frame before, in pixels. Returns -1 when memory runs out. */
 static int global_shift(const bc_coder *c, int *dx, int *dy) {
-    const size_t n = (size_t)c->ph * c->pw;
-    int8_t *memory = malloc(4 * n + 4 * n);
+    const size_t n = (size_t)c->ph * c->pw, all = n + n / 2; /* a pyramid holds less than 4 / 3 n numbers */
+    uint8_t *memory = malloc(2 * all * sizeof(int32_t) + 4 * n);
     if (!memory) return -1;
-    int32_t *means = (int32_t *)memory;
-    signs now = {0, 0, memory + 4 * n, memory + 5 * n}, before = {0, 0, memory + 6 * n, memory + 7 * n};
-    int factor = 1;
-    while (c->ph / factor > 32 || c->pw / factor > 32) factor *= 2;
+    int32_t *sums_now = (int32_t *)memory, *sums_before = sums_now + all;
+    int8_t *maps = (int8_t *)(sums_before + all);
+    signs now = {0, 0, maps, maps + n}, before = {0, 0, maps + 2 * n, maps + 3 * n};
+    int levels = 1;
+    while (c->ph >> (levels - 1) > 32 || c->pw >> (levels - 1) > 32) levels++;
+    while (c->ph >> (levels - 1) < 1 || c->pw >> (levels - 1) < 1) levels--; /* a ribbon: wider than 32 at one pixel high */
+    read_sums(c, c->source, levels, sums_now);
+    read_sums(c, c->before, levels, sums_before);
     *dx = *dy = 0;
-    for (int first = 1; factor; factor /= 2, first = 0) {
-        read_signs(c, c->source, factor, &now, means);
-        read_signs(c, c->before, factor, &before, means);
-        if (first)
-            best_of(&now, &before, 0, 0, now.w - 1, now.h - 1, dx, dy);
-        else
-            best_of(&now, &before, 2 * *dx, 2 * *dy, 1, 1, dx, dy);
+    for (int level = levels - 1; level >= 0; level--) {
+        const int first = level == levels - 1;
+        read_signs(c, sums_now, level, &now);
+        read_signs(c, sums_before, level, &before);
+        best_of(&now, &before, 2 * *dx, 2 * *dy, first ? now.w - 1 : 1, first ? now.h - 1 : 1, dx, dy);
     }
     free(memory);
     return 0;

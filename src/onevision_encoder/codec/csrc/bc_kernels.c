@@ -143,8 +143,17 @@ static uint32_t squared16_c(const uint8_t *s, int ss, const uint8_t *block) {
     return squares;
 }
 
+/* H.264's half-pel filter (1, -5, 20, 20, -5, 1) / 32 between in[0] and in[step]. */
+static void six_tap_c(uint8_t *out, const uint8_t *in, ptrdiff_t step, int n) {
+    for (int x = 0; x < n; x++) {
+        const uint8_t *p = in + x;
+        int v = (p[-2 * step] + p[3 * step] - 5 * (p[-step] + p[2 * step]) + 20 * (p[0] + p[step]) + 16) >> 5;
+        out[x] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
 static const bc_kernels SCALAR = {sad16_c,   sad8_c,    satd8_c,    {sad_mean8_c, sad_mean16_c}, {mean8_c, mean16_c}, forward_c,
-                                  inverse_c, subtract_c, quantise_c, rebuild_c,                   squared16_c};
+                                  inverse_c, subtract_c, quantise_c, rebuild_c, six_tap_c, squared16_c};
 
 #ifdef BC_SSE2
 static __m128i load8(const uint8_t *p) { return _mm_loadl_epi64((const __m128i *)p); }
@@ -340,9 +349,29 @@ static uint32_t squared16_sse2(const uint8_t *s, int ss, const uint8_t *block) {
     return total32(squares);
 }
 
+static __m128i six(__m128i a, __m128i b, __m128i c, __m128i d, __m128i e, __m128i f) {
+    const __m128i outer = _mm_add_epi16(a, f), middle = _mm_add_epi16(b, e), inner = _mm_add_epi16(c, d);
+    __m128i v = _mm_sub_epi16(_mm_slli_epi16(inner, 2), middle); /* outer + 5 (4 inner - middle) */
+    v = _mm_add_epi16(_mm_add_epi16(outer, v), _mm_slli_epi16(v, 2));
+    return _mm_srai_epi16(_mm_add_epi16(v, _mm_set1_epi16(16)), 5);
+}
+
+static void six_tap_sse2(uint8_t *out, const uint8_t *in, ptrdiff_t step, int n) {
+    const __m128i zero = _mm_setzero_si128();
+    for (int x = 0; x < n; x += 16) {
+        __m128i v[6], low[6], high[6];
+        for (int i = 0; i < 6; i++) {
+            v[i] = load16(in + x + (i - 2) * step);
+            low[i] = _mm_unpacklo_epi8(v[i], zero), high[i] = _mm_unpackhi_epi8(v[i], zero);
+        }
+        _mm_storeu_si128((__m128i *)(out + x), _mm_packus_epi16(six(low[0], low[1], low[2], low[3], low[4], low[5]),
+                                                                six(high[0], high[1], high[2], high[3], high[4], high[5])));
+    }
+}
+
 static const bc_kernels SSE2 = {sad16_sse2,   sad8_sse2,     satd8_sse2,    {sad_mean8_sse2, sad_mean16_sse2},
                                 {mean8_sse2,  mean16_sse2},  forward_sse2,  inverse_sse2,
-                                subtract_sse2, quantise_sse2, rebuild_sse2, squared16_sse2};
+                                subtract_sse2, quantise_sse2, rebuild_sse2, six_tap_sse2, squared16_sse2};
 #endif
 
 int bc_simd(void) {

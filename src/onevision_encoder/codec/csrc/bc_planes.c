@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-static uint8_t clip(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
-
 /* The frame, with its last row and column repeated up to multiples of 16. */
 void bc_load_source(bc_coder *c, const uint8_t *luma) {
     uint8_t *spare = c->before;
@@ -34,17 +32,6 @@ static void extend(const bc_coder *c, uint8_t *plane, int m) {
     }
 }
 
-static void six_tap(uint8_t *restrict out, const uint8_t *restrict in, ptrdiff_t step, int n) {
-    for (int x = 0; x < n; x++) {
-        const uint8_t *p = in + x;
-        int16_t outer = (int16_t)(p[-2 * step] + p[3 * step]);
-        int16_t middle = (int16_t)(p[-step] + p[2 * step]);
-        int16_t inner = (int16_t)(p[0] + p[step]);
-        int16_t v = (int16_t)((outer - 5 * middle + 20 * inner + 16) >> 5);
-        out[x] = clip(v);
-    }
-}
-
 /* Turns the coded frame into the reference: half-pel planes by H.264's six taps; the one between both half-pel
  * directions is filtered from the rounded plane. Outside the picture by 4 pixels every plane is constant across. */
 void bc_make_reference(bc_coder *c) {
@@ -56,12 +43,12 @@ void bc_make_reference(bc_coder *c) {
     extend(c, c->planes[BC_PLANE_FULL], 0);
     for (int y = -M - 3; y < c->ph + M + 3; y++) {
         ptrdiff_t at = (ptrdiff_t)y * stride - M;
-        six_tap(c->planes[BC_PLANE_RIGHT] + at, c->planes[BC_PLANE_FULL] + at, 1, n);
+        c->k->six_tap(c->planes[BC_PLANE_RIGHT] + at, c->planes[BC_PLANE_FULL] + at, 1, n);
     }
     for (int y = -M; y < c->ph + M; y++) {
         ptrdiff_t at = (ptrdiff_t)y * stride - M;
-        six_tap(c->planes[BC_PLANE_DOWN] + at, c->planes[BC_PLANE_FULL] + at, stride, n);
-        six_tap(c->planes[BC_PLANE_BOTH] + at, c->planes[BC_PLANE_RIGHT] + at, stride, n);
+        c->k->six_tap(c->planes[BC_PLANE_DOWN] + at, c->planes[BC_PLANE_FULL] + at, stride, n);
+        c->k->six_tap(c->planes[BC_PLANE_BOTH] + at, c->planes[BC_PLANE_RIGHT] + at, stride, n);
     }
     for (int i = BC_PLANE_RIGHT; i <= BC_PLANE_BOTH; i++) extend(c, c->planes[i], M);
 }
