@@ -28,7 +28,7 @@ import av  # noqa: E402
 import numpy as np  # noqa: E402
 
 from onevision_encoder import __version__  # noqa: E402
-from onevision_encoder.codec import patch_scores, raw_scores  # noqa: E402
+from onevision_encoder.codec import blockcoder_signals, patch_scores, raw_scores  # noqa: E402
 from onevision_encoder.codec.proxy import QUANTISER, proxy_signals  # noqa: E402
 
 Scorer = Callable[[np.ndarray, int], np.ndarray]
@@ -39,11 +39,15 @@ def random_scores(luma_THW: np.ndarray, patch: int) -> np.ndarray:
     return np.random.default_rng(0).random((T, H // patch, W // patch), np.float32)
 
 
-def scorer(score: str) -> Scorer:
-    return lambda luma_THW, patch: patch_scores(luma_THW, patch=patch, provider="x264proxy", score=score)
+def scorer(score: str, provider: str = "x264proxy") -> Scorer:
+    return lambda luma_THW, patch: patch_scores(luma_THW, patch=patch, provider=provider, score=score)
 
 
 ROWS: dict[str, Scorer] = {
+    "blockcoder fused": scorer("fused", "blockcoder"),
+    "blockcoder bits": scorer("bits", "blockcoder"),
+    "blockcoder residual": scorer("residual", "blockcoder"),
+    "blockcoder motion": scorer("motion", "blockcoder"),
     "x264proxy fused": scorer("fused"),
     "x264proxy residual": scorer("residual"),
     "x264proxy motion": scorer("motion"),
@@ -78,6 +82,31 @@ SWEEP: dict[str, Scorer] = {
 }
 
 
+def coder(score: str, **constants: int) -> Scorer:
+    """blockcoder with other constants."""
+    return lambda luma_THW, patch: raw_scores(
+        blockcoder_signals(luma_THW, constants=constants), patch=patch, score=score
+    )
+
+
+CODER_SWEEP: dict[str, dict[str, int]] = {
+    "as shipped": {},
+    **{f"QP {q / 8:g}, intra {q / 8 - 2:g}": {"qp_inter": q, "qp_intra": q - 16} for q in (160, 176, 192, 208, 224)},
+    **{f"lambda {v}": {"lambda": v} for v in (94, 200, 300, 600)},
+    **{f"lambda_search {v}": {"lambda_search": v} for v in (94, 300, 450, 900)},
+    **{f"lambda_rate {v}": {"lambda_rate": v} for v in (12, 18, 34, 60)},
+    **{f"round_inter {v}": {"round_inter": v} for v in (30, 64)},
+    **{f"merges {v}": {"merges": v} for v in (1, 2, 4, 5)},
+    **{f"still_from {v}": {"still_from": v} for v in (0, 150, 600)},
+    **{f"split_from {v}": {"split_from": v} for v in (400, 800, 2000)},
+    "16 x 16 vectors only": {"split_from": 65535},
+    **{f"intra_from {v}": {"intra_from": v} for v in (64, 256, 512)},
+    "whole pixels only": {"between": 0},
+    **{f"between {v}": {"between": v} for v in (2, 3)},
+    **{f"rate {v}": {"rate": v} for v in (4, 6)},
+}
+
+
 def load_judge(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("score", folder / "score.py")
     if spec is None or spec.loader is None or not (folder / "score.py").is_file():
@@ -107,7 +136,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = []
     groups = {"mean of 224": [r for r in rows if r["clip"].endswith("_224")]}
     groups |= {clip: [r for r in rows if r["clip"] == clip] for clip in sorted({r["clip"] for r in rows})}
-    columns = ("fused capture@0.125", "fused iou@0.1", "residual capture@0.125", "bits capture@0.125", "bits rho/frame")
+    columns = ("fused capture@0.125", "fused iou@0.1", "fused rho/frame", "residual capture@0.125")
+    columns += ("bits capture@0.125", "bits iou@0.1", "bits rho/frame")
     for title, group in groups.items():
         if not group:
             continue
@@ -120,6 +150,14 @@ def table(rows: list[dict[str, Any]]) -> str:
             lines.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in values) + f" | {ms:.2f} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def speed_ratio(rows: list[dict[str, Any]]) -> str:
+    """blockcoder's time over x264proxy's in this run, per clip."""
+    ms = {(r["clip"], r["score"]): r["ms_per_frame"] for r in rows}
+    clips = sorted({clip for clip, score in ms if score == "x264proxy fused"})
+    ratios = [f"{clip} {ms[clip, 'blockcoder fused'] / ms[clip, 'x264proxy fused']:.2f}" for clip in clips]
+    return "blockcoder / x264proxy: " + (", ".join(ratios) or "not measured in this run")
 
 
 def processor() -> str:
@@ -138,19 +176,20 @@ def main() -> None:
     parser.add_argument("--signals", type=Path, required=True, help="folder of truth files and score.py")
     parser.add_argument("--patch", type=int, default=14)
     parser.add_argument("--repeat", type=int, default=3, help="timed runs; the best counts")
-    parser.add_argument("--sweep", action="store_true", help="compare encoder settings of x264proxy instead of scores")
+    parser.add_argument("--sweep", choices=("x264proxy", "blockcoder"), help="compare settings of this provider")
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     args = parser.parse_args()
     files = sorted(args.signals.glob("*.npz"))
     if not files:
         raise SystemExit(f"no truth files (*.npz) in {args.signals}")
     judge = load_judge(args.signals)
-    rows = [
-        row for file in files for row in measure(judge, file, SWEEP if args.sweep else ROWS, args.patch, args.repeat)
-    ]
+    scorers = {None: ROWS, "x264proxy": SWEEP, "blockcoder": {}}[args.sweep]
+    if args.sweep == "blockcoder":
+        scorers = {f"{name}: {s}": coder(s, **given) for name, given in CODER_SWEEP.items() for s in ("fused", "bits")}
+    rows = [row for file in files for row in measure(judge, file, scorers, args.patch, args.repeat)]
     facts = {
         "command": f"python benchmarks/bench_signals.py --signals {args.signals.name} --patch {args.patch} "
-        f"--repeat {args.repeat}" + (" --sweep" if args.sweep else ""),
+        f"--repeat {args.repeat}" + (f" --sweep {args.sweep}" if args.sweep else ""),
         "onevision_encoder": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -160,6 +199,8 @@ def main() -> None:
         "system": f"{platform.system()} {platform.machine()}",
         "threads": 1,
         "x264_qp": QUANTISER,
+        "blockcoder": json.dumps(blockcoder_signals(np.zeros((1, 8, 8), np.uint8)).provenance["constants"]),
+        "speed": speed_ratio(rows),
     }
     notes = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     text = f"# Patch scores against x265's own signals\n\n{table(rows)}\n{notes}\n"

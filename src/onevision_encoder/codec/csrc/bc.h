@@ -20,9 +20,9 @@ typedef struct {
     uint8_t inter, skip, coded;
 } bc_cell;
 
-/* Constants of the coder; the order is that of BC_PARAMETERS in bc_coder.c. */
+/* Constants of the coder. */
 typedef struct {
-#define P(name, value) int32_t name;
+#define P(name, value, low, high) int32_t name;
 #include "bc_parameters.h"
 #undef P
 } bc_parameters;
@@ -58,7 +58,8 @@ typedef struct {
     int cell_stride, cells; /* cell arrays have one column of border right, one left, one row above */
     bc_parameters p;
     const bc_kernels *k;
-    uint8_t *memory;
+    void *memory[16];
+    int allocated;
     uint8_t *source;        /* [ph][pw] */
     uint8_t *before;        /* [ph][pw], the source frame before */
     uint8_t *planes[4];     /* the reference: full, half right, half down, half both; pointer at pixel (0, 0) */
@@ -66,7 +67,6 @@ typedef struct {
     bc_cell *cell, *cell_before;
     bc_contexts ctx;
     uint16_t *mv_bits;      /* [2 * BC_MAX_MV * 2 + 1], bits x 256 of a vector difference */
-    int16_t *qp;            /* [ph / 16][pw / 16], eighths of a QP */
     bc_mv global;           /* candidate vector for the whole picture */
     int search_global;
     uint32_t *cell_bits;    /* [h][w] x 256 */

@@ -4,7 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t aligned(size_t n) { return (n + 63) & ~(size_t)63; }
+/* Zeroed memory that bc_free gives back; every array is its own, so that a sanitizer sees the step from one to the next.
+ * Sets *failed when there is none. */
+static void *room(bc_coder *c, size_t count, size_t size, int *failed) {
+    void *memory = calloc(count, size);
+    if (!memory) *failed = 1;
+    return c->memory[c->allocated++] = memory;
+}
+
+static uint8_t *plane(bc_coder *c, int *failed) {
+    const size_t slack = 16; /* the half-pel filter writes whole vectors */
+    uint8_t *memory = room(c, (size_t)(c->ph + 2 * BC_PAD) * c->stride + slack, 1, failed);
+    return memory ? memory + (size_t)BC_PAD * c->stride + BC_PAD : NULL;
+}
 
 bc_coder *bc_new(int H, int W, const bc_parameters *p, int scalar) {
     bc_coder *c = calloc(1, sizeof *c);
@@ -15,31 +27,31 @@ bc_coder *bc_new(int H, int W, const bc_parameters *p, int scalar) {
     c->stride = c->pw + 2 * BC_PAD;
     c->cell_stride = c->pw / 8 + 2;
     c->cells = (c->ph / 8 + 2) * c->cell_stride;
-    const size_t picture = aligned((size_t)c->ph * c->pw), plane = aligned((size_t)(c->ph + 2 * BC_PAD) * c->stride + 64);
-    const size_t cells = aligned((size_t)c->cells * sizeof(bc_cell)), bits = aligned((4 * BC_MAX_MV + 1) * sizeof(uint16_t));
-    const size_t out = (size_t)c->h * c->w, qp = aligned((size_t)(c->ph / 16) * (c->pw / 16) * sizeof(int16_t));
-    uint8_t *m = c->memory = calloc(1, 2 * picture + 5 * plane + 2 * cells + bits + qp + aligned(4 * out) + 2 * aligned(2 * out) + out);
-    if (!m) {
-        free(c);
+    const size_t picture = (size_t)c->ph * c->pw, out = (size_t)c->h * c->w;
+    int failed = 0;
+    c->source = room(c, picture, 1, &failed);
+    c->before = room(c, picture, 1, &failed);
+    for (int i = 0; i < 4; i++) c->planes[i] = plane(c, &failed);
+    c->recon = plane(c, &failed);
+    c->cell = room(c, (size_t)c->cells, sizeof(bc_cell), &failed);
+    c->cell_before = room(c, (size_t)c->cells, sizeof(bc_cell), &failed);
+    c->mv_bits = room(c, 4 * BC_MAX_MV + 1, sizeof(uint16_t), &failed);
+    c->cell_bits = room(c, out, sizeof(uint32_t), &failed);
+    c->cell_residual = room(c, out, sizeof(uint16_t), &failed);
+    c->cell_error = room(c, out, sizeof(uint16_t), &failed);
+    c->textured = room(c, out, 1, &failed);
+    if (failed) {
+        bc_free(c);
         return NULL;
     }
-    c->source = m, c->before = m + picture, m += 2 * picture;
-    for (int i = 0; i < 4; i++, m += plane) c->planes[i] = m + (size_t)BC_PAD * c->stride + BC_PAD;
-    c->recon = m + (size_t)BC_PAD * c->stride + BC_PAD, m += plane;
-    c->cell = (bc_cell *)m, c->cell_before = (bc_cell *)(m + cells), m += 2 * cells;
-    c->mv_bits = (uint16_t *)m, m += bits;
-    c->qp = (int16_t *)m, m += qp;
-    c->cell_bits = (uint32_t *)m, m += aligned(4 * out);
-    c->cell_residual = (uint16_t *)m, m += aligned(2 * out);
-    c->cell_error = (uint16_t *)m, m += aligned(2 * out);
-    c->textured = m;
     bc_fill_mv_bits(c->mv_bits);
     bc_reset_contexts(&c->ctx);
     return c;
 }
 
 void bc_free(bc_coder *c) {
-    if (c) free(c->memory);
+    if (!c) return;
+    for (int i = 0; i < c->allocated; i++) free(c->memory[i]);
     free(c);
 }
 

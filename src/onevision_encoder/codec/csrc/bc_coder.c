@@ -5,7 +5,7 @@
 #include <string.h>
 
 const bc_parameters BC_DEFAULTS = {
-#define P(name, value) value,
+#define P(name, value, low, high) value,
 #include "bc_parameters.h"
 #undef P
 };
@@ -26,13 +26,13 @@ typedef struct {
     uint32_t lambda_rate; /* x 256, per bit */
 } rates;
 
+/* qp in eighths, 64 to 400: steps of 1.6 to 203 grey levels. */
 static rates rates_for(const bc_coder *c, int qp) {
     rates r;
-    qp = qp < 64 ? 64 : qp > 400 ? 400 : qp;
     r.step16 = (int)(((uint32_t)BC_STEP[(qp - 32) % 48] << ((qp - 32) / 48)) >> 6);
     r.lambda = c->p.lambda * r.step16 / 16;
     r.lambda_search = c->p.lambda_search * r.step16 / 16;
-    r.lambda_rate = (uint32_t)((uint64_t)c->p.lambda_rate * (uint32_t)(r.step16 * r.step16) / 256);
+    r.lambda_rate = (uint32_t)c->p.lambda_rate * (uint32_t)(r.step16 * r.step16) / 256;
     r.round_inter = c->p.round_inter * r.step16 / 256;
     r.round_intra = c->p.round_intra * r.step16 / 256;
     return r;
@@ -85,8 +85,6 @@ static void add_unique(bc_mv *list, int *n, bc_mv mv) {
     list[(*n)++] = mv;
 }
 
-enum { MERGES = 3 };
-
 /* Vectors that cost next to nothing: still, left, above, above right, and the block's own of a frame ago. Still comes
  * first, so that a flat area next to something that moves does not move along. */
 static int merge_list(const bc_coder *c, int x, int y, int size, bc_mv *list) {
@@ -135,7 +133,7 @@ typedef struct {
 
 static void try_merges(const bc_coder *c, int x, int y, int size, const rates *r, merges *m) {
     m->count = merge_list(c, x, y, size, m->list);
-    m->tried = m->count < MERGES ? m->count : MERGES;
+    m->tried = m->count < c->p.merges ? m->count : c->p.merges;
     m->cost = 1 << 30;
     for (int i = 0; i < m->tried; i++) {
         int d = satd(c, x, y, m->list[i], size);
@@ -147,7 +145,7 @@ static void try_merges(const bc_coder *c, int x, int y, int size, const rates *r
 /* The best vector of a block: of the merge list, or searched. Returns SATD + lambda x bits; *distortion is the SATD. */
 static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, merges *m, bc_mv extra, coded *b,
                          int *distortion) {
-    const int cost = m->cost + (int)(((uint32_t)c->p.merge_bits * (uint32_t)r->lambda) >> 16);
+    const int cost = m->cost + (int)((256u * (uint32_t)r->lambda) >> 16);
     b->inter = 1, b->any = 0;
     b->predictor = median(c, x, y, size);
     b->mv = m->list[m->best], b->merge = 1, b->which = m->best;
@@ -199,7 +197,7 @@ static void code_cell(bc_coder *c, int x, int y, const rates *r, coded *b, int i
     if (intra_frame || distortion > c->p.intra_from) {
         uint8_t block[64];
         int mode = 0, d = bc_intra(c, x, y, block, &mode);
-        int cost = d + (int)(((uint32_t)(1024 + c->p.intra_bias) * (uint32_t)r->lambda) >> 16);
+        int cost = d + (int)((1024u * (uint32_t)r->lambda) >> 16);
         if (intra_frame || cost < distortion) {
             bc_mv still = {0, 0};
             b->inter = b->merge = 0, b->mode = mode, b->mv = still;
@@ -289,39 +287,11 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
     }
     uint32_t head = bc_event(skip_context, 0, 1, c->p.rate) + bc_event(&c->ctx.split, split, 1, c->p.rate);
     if (!split) head += prediction_bits(c, &part[0], 1);
-    uint32_t cell[4], total = 0;
     for (int i = 0; i < 4; i++) {
-        cell[i] = head / 4;
-        if (split) cell[i] += prediction_bits(c, &part[i], 1);
-        cell[i] += part[i].bits;
-        total += cell[i];
-    }
-    for (int i = 0; i < 4; i++) {
-        uint32_t bits = (cell[i] * (uint32_t)c->p.spread + total / 4 * (uint32_t)(256 - c->p.spread)) / 256;
+        uint32_t bits = head / 4 + part[i].bits;
+        if (split) bits += prediction_bits(c, &part[i], 1);
         output(c, x + 8 * (i & 1), y + 8 * (i >> 1), bits, part[i].residual, part[i].inter ? part[i].error : 0xffff);
     }
-}
-
-/* QP per 16 x 16 block: coarser where there is texture (aq), around the frame's mean. */
-static void set_quantiser(bc_coder *c, int intra) {
-    const int cols = c->pw / 16, rows = c->ph / 16, base = intra ? c->p.qp_intra : c->p.qp_inter;
-    int64_t sum = 0;
-    for (int i = 0; i < rows * cols; i++) c->qp[i] = (int16_t)base;
-    if (!c->p.aq) return;
-    for (int i = 0; i < rows * cols; i++) {
-        const uint8_t *s = c->source + (ptrdiff_t)(i / cols) * 16 * c->pw + (i % cols) * 16;
-        uint32_t total = 0, squares = 0;
-        for (int y = 0; y < 16; y++)
-            for (int x = 0; x < 16; x++) {
-                uint32_t v = s[y * c->pw + x];
-                total += v, squares += v * v;
-            }
-        uint32_t variance = squares - (uint32_t)(((uint64_t)total * total) >> 8);
-        c->qp[i] = (int16_t)bc_log2(variance + 256);
-        sum += c->qp[i];
-    }
-    int mean = (int)(sum / (rows * cols));
-    for (int i = 0; i < rows * cols; i++) c->qp[i] = (int16_t)(base + (c->qp[i] - mean) * c->p.aq / 65536);
 }
 
 /* What was coded last becomes the past. */
@@ -336,11 +306,9 @@ void bc_next_frame(bc_coder *c) {
  * bc_next_frame has not made the past, but for the contexts. */
 void bc_code_frame(bc_coder *c, int intra) {
     memset(c->cell, 0, (size_t)c->cells * sizeof *c->cell);
-    if (c->p.reset) bc_reset_contexts(&c->ctx);
-    set_quantiser(c, intra);
+    const rates r = rates_for(c, intra ? c->p.qp_intra : c->p.qp_inter);
     for (int y = 0; y < c->ph; y += 16)
         for (int x = 0; x < c->pw; x += 16) {
-            rates r = rates_for(c, c->qp[y / 16 * (c->pw / 16) + x / 16]);
             if (intra)
                 code_intra_block(c, x, y, &r);
             else

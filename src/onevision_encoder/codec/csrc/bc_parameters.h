@@ -1,18 +1,14 @@
-/* The constants, by name: P(name, value). */
-P(qp_inter, 184)        /* eighths of a QP; a step of 16 x 2^((QP - 28) / 6) grey levels */
-P(qp_intra, 168)
-P(aq, 0)                /* texture-adaptive quantiser: eighths of a QP per octave of variance, x 256 */
-P(lambda, 400)          /* x step: cost of a bit in SATD units, x 256 */
-P(lambda_search, 600)   /* the same in the motion search (SAD) */
-P(lambda_rate, 24)      /* x step^2: cost of a bit in squared error, x 256 */
-P(round_inter, 43)      /* quantiser rounding, x 256 */
-P(round_intra, 85)
-P(intra_from, 128)      /* SATD of an 8 x 8 block above which intra is tried */
-P(split_from, 1400)      /* SATD of a 16 x 16 block above which 8 x 8 vectors are tried */
-P(still_from, 300)      /* SAD of a 16 x 16 block up to which nothing but its first candidates are looked at */
-P(subpel_rounds, 1)
-P(intra_bias, 0)        /* extra bits of an intra block, x 256 */
-P(merge_bits, 256)
-P(rate, 5)              /* adaptation of the bit model: shift */
-P(spread, 256)          /* share of a 16 x 16 block's bits that stays in its cell, x 256 */
-P(reset, 0)
+/* The constants, by name: P(name, value, low, high). What they were chosen on: benchmarks/results/signals_blockcoder.md. */
+P(qp_inter, 184, 64, 400)       /* eighths of a QP; a step of 16 x 2^((QP - 28) / 6) grey levels */
+P(qp_intra, 168, 64, 400)       /* of frames that are intra as a whole */
+P(lambda, 400, 0, 32767)        /* x step: cost of a bit in SATD units, x 256 */
+P(lambda_search, 600, 0, 32767) /* the same in the motion search (SAD) */
+P(lambda_rate, 24, 0, 32767)    /* x step^2: cost of a bit in squared error, x 256 */
+P(round_inter, 43, 0, 128)      /* quantiser rounding, x 256 of a step */
+P(round_intra, 85, 0, 128)
+P(merges, 3, 1, 5)              /* vectors of the merge list that are tried */
+P(still_from, 300, 0, 65535)    /* cost of a 16 x 16 block (a quarter for 8 x 8) up to which it is not searched further */
+P(split_from, 1400, 0, 65535)   /* SATD of a 16 x 16 block above which 8 x 8 vectors are tried */
+P(intra_from, 128, 0, 65535)    /* SATD of an 8 x 8 cell above which intra is tried */
+P(between, 1, 0, 8)             /* rounds of refinement at half and at quarter pixels */
+P(rate, 5, 1, 12)               /* adaptation of the bit model: a context moves by 2^-rate */

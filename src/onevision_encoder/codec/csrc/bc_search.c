@@ -75,7 +75,7 @@ static void whole_pixels(search *s) {
 static void between_pixels(search *s) {
     static const int8_t CROSS[4][2] = {{0, -1}, {-1, 0}, {1, 0}, {0, 1}};
     for (int step = 2; step >= 1; step--)
-        for (int round = 0; round < s->c->p.subpel_rounds; round++) {
+        for (int round = 0; round < s->c->p.between; round++) {
             bc_mv centre = s->best;
             for (int i = 0; i < 4; i++) look(s, at(centre.x + step * CROSS[i][0], centre.y + step * CROSS[i][1]));
             if (s->best.x == centre.x && s->best.y == centre.y) break;

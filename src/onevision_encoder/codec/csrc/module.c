@@ -8,7 +8,12 @@
 #include "bc.h"
 
 static const char *const NAMES[] = {
-#define P(name, value) #name,
+#define P(name, value, low, high) #name,
+#include "bc_parameters.h"
+#undef P
+};
+static const int32_t RANGE[][2] = {
+#define P(name, value, low, high) {low, high},
 #include "bc_parameters.h"
 #undef P
 };
@@ -23,21 +28,21 @@ static int read_parameters(PyObject *given, bc_parameters *p) {
         PyErr_SetString(PyExc_TypeError, "parameters is a dict or None");
         return -1;
     }
-    Py_ssize_t at = 0, known = 0;
+    Py_ssize_t known = 0;
     for (int i = 0; i < PARAMETERS; i++) {
         PyObject *value = PyDict_GetItemString(given, NAMES[i]);
         if (!value) continue;
         long number = PyLong_AsLong(value);
         if (number == -1 && PyErr_Occurred()) return -1;
-        if (number < -(1 << 20) || number > 1 << 20) {
-            PyErr_Format(PyExc_ValueError, "parameter %s is outside +-2^20", NAMES[i]);
+        if (number < RANGE[i][0] || number > RANGE[i][1]) {
+            PyErr_Format(PyExc_ValueError, "constant %s=%ld is outside %d to %d", NAMES[i], number, (int)RANGE[i][0],
+                         (int)RANGE[i][1]);
             return -1;
         }
         values[i] = (int32_t)number, known++;
     }
-    (void)at;
     if (known != PyDict_Size(given)) {
-        PyErr_SetString(PyExc_ValueError, "unknown parameter");
+        PyErr_SetString(PyExc_ValueError, "unknown constant");
         return -1;
     }
     return 0;
@@ -75,6 +80,23 @@ static PyObject *code_clip(PyObject *self, PyObject *args) {
     return result;
 }
 
+/* For tests: one 8 x 8 block of int16 through the forward or inverse transform. */
+static PyObject *transform(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer in, out;
+    int inverse, scalar;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*w*ii:transform", &in, &out, &inverse, &scalar)) return NULL;
+    if (has_size(&in, 128, "in") && has_size(&out, 128, "out")) {
+        const bc_kernels *k = bc_kernels_for(scalar);
+        (inverse ? k->inverse : k->forward)(out.buf, in.buf);
+        result = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&in);
+    PyBuffer_Release(&out);
+    return result;
+}
+
 static PyObject *constants(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
     PyObject *result = PyDict_New();
@@ -95,6 +117,7 @@ static PyObject *simd(PyObject *self, PyObject *unused) {
 static PyMethodDef METHODS[] = {
     {"code_clip", code_clip, METH_VARARGS,
      "code_clip(luma, (T, H, W), bits, residual, motion, intra, cut, parameters, scalar): fills the five buffers."},
+    {"transform", transform, METH_VARARGS, "transform(block, out, inverse, scalar): 64 int16 each, for tests."},
     {"constants", constants, METH_NOARGS, "The coder's constants by name."},
     {"simd", simd, METH_NOARGS, "Whether this build has vector kernels besides the scalar ones."},
     {NULL, NULL, 0, NULL},
