@@ -1,10 +1,10 @@
 """``blockcoder``: a small block coder of our own looks at the sampled frames, whatever file they came from.
 
 Every frame is predicted from the *coded* frame before it, block by block (motion search with a rate term, intra where
-that is cheaper), the rest goes through an integer 8 x 8 transform and a quantiser, and an adaptive model counts the bits
-that each cell would cost. What it decides is written down in ``csrc/bc_coder.c``; the arithmetic is integer throughout,
-so that every machine gives the same bits. There are no periodic keyframes, whose cost would say where the texture is
-instead of where something happened: whole frames are intra at frame 0 and at cuts only.
+that is cheaper), the rest goes through an integer 8 x 8 transform and a quantiser, and an adaptive model counts what
+each cell would cost. What it decides is written down in ``csrc/bc_coder.c`` and, to be read, in ``codec/twin``; the
+arithmetic is integer throughout, so that every machine gives the same bits. There are no periodic keyframes, whose cost would
+say where the texture is instead of where something happened: whole frames are intra at frame 0 and at cuts only.
 
 Axes: T frames, H W pixels, y x cells of 8 x 8 pixels, 2 = (dx, dy).
 """
@@ -49,6 +49,11 @@ def _core() -> _Core:
         raise SignalUnavailableError(NAME, "any signal", cause, ["provider='x264proxy'"]) from error
 
 
+def coder_constants() -> dict[str, int]:
+    """The coder's constants by name. Raises SignalUnavailableError where the extension is missing."""
+    return _core().constants()
+
+
 def blockcoder_signals(
     luma_THW: NDArray[np.uint8], *, constants: Mapping[str, int] | None = None, scalar: bool = False
 ) -> CodecSignals:
@@ -59,8 +64,8 @@ def blockcoder_signals(
         constants: other values for the coder's constants, for experiments (``csrc/bc_parameters.h`` names them).
         scalar: use the scalar kernels where the build has vector ones too; the result is the same.
     Returns:
-        :class:`CodecSignals`, ``interval="sample"``. Bits are an estimate of what an arithmetic coder would spend on the
-        cell; residual is the coded one (decoded minus predicted, exactly 0 where the prediction was good enough);
+        :class:`CodecSignals`, ``interval="sample"``. Bits are an estimate of what an arithmetic coder would spend on
+        the cell; residual is the coded one (decoded minus predicted, exactly 0 where the prediction was good enough);
         motion is in quarter pixels. Intra cells are those that were cheaper to predict from their neighbours, and all
         of frame 0 and of cuts.
     Raises:

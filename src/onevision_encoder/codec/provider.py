@@ -74,7 +74,8 @@ def compute_signals(
 
     Args:
         frames: a FrameSequence, or luma as uint8 [T, H, W] of any size.
-        provider: ``auto`` (``blockcoder``), ``blockcoder`` or ``x264proxy``; ``native`` needs the file (:func:`read_with_signals`) unless T = 1.
+        provider: ``auto`` or ``blockcoder``, the same; ``x264proxy``; ``native`` needs the file
+            (:func:`read_with_signals`) unless T = 1.
         interval: ``sample`` = since the frame before in ``frames``.
     Returns:
         CodecSignals of all T frames. A single frame is all intra.

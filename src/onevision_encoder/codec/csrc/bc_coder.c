@@ -1,4 +1,29 @@
-/* The coder of one frame: decides every 16 x 16 block, codes it, and counts bits. */
+/* The coder of one frame: decides every 16 x 16 block, codes it, and counts bits.
+ *
+ * The same algorithm in Python, to be read: codec/twin. In words, constants in bc_parameters.h; all arithmetic is integer,
+ * bits are in 1/256, vectors in quarter pixels, a cell is 8 x 8 pixels:
+ *
+ * Picture. Sides are rounded up to multiples of 16, the border repeated. The reference is the coded frame before with
+ * half-pel planes (H.264's six taps; the plane between both directions is filtered from the rounded one); quarter
+ * positions are means of two samples. A block may begin or end 24 pixels outside.
+ *
+ * Frame 0 and cuts: every cell intra (below). Other frames, per 16 x 16 block in raster order:
+ * 1. Merge list: still, the vectors of the cells left, above, above right, and of the block's own last cell in the frame
+ *    before, those that are inter, each once. The first `merges` are tried by SATD + lambda x (1, 2, 3 bits by place).
+ * 2. Up to `still_from` the best of them is taken without residual: skip.
+ * 3. Otherwise a vector: the merge vector (+ 1 bit) against a searched one (+ 2 bits + difference from the median of left,
+ *    above, above right). The search takes SAD + lambda_search x bits over still, the list and the median; from the best
+ *    whole pixel hexagons (at most 16) and a square; then crosses of half and quarter pixels, which count only if they
+ *    save gain / 64 of the cost: interpolation alone smooths noise.
+ * 4. Above a SATD of `split_from` the same for each cell; four vectors are taken if SATD + lambda x bits (+ 2) is less.
+ * 5. Each cell: above a SATD of `intra_from` intra is tried: mean, smooth, horizontal, vertical from coded neighbours, the
+ *    best by SATD, taken if SATD + lambda x 4 bits is less.
+ * 6. The residual goes through H.265's 8 x 8 integer transform and a uniform quantiser; the levels are kept if squared
+ *    error + lambda_rate x bits is less than without them.
+ * 7. If skip costs no more by the same measure over the whole block, it is skipped after all and everything undone.
+ *
+ * Bits: adaptive binary contexts (bc_bits.c) for skip, split, inter, merge, the place in the list, the levels. Contexts
+ * start at 1/2 and live on from frame to frame. A block's header is shared evenly by its four cells. */
 #include "bc.h"
 
 #include <stdlib.h>

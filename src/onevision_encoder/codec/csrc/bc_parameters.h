@@ -11,4 +11,5 @@ P(still_from, 300, 0, 65535)    /* cost of a 16 x 16 block (a quarter for 8 x 8)
 P(split_from, 1400, 0, 65535)   /* SATD of a 16 x 16 block above which 8 x 8 vectors are tried */
 P(intra_from, 128, 0, 65535)    /* SATD of an 8 x 8 cell above which intra is tried */
 P(between, 1, 0, 8)             /* rounds of refinement at half and at quarter pixels */
+P(gain, 6, 0, 64)              /* 64ths of its cost that a vector must save to leave whole pixels */
 P(rate, 5, 1, 12)               /* adaptation of the bit model: a context moves by 2^-rate */

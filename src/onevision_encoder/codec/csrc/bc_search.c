@@ -101,7 +101,11 @@ int bc_search(const bc_coder *c, int x, int y, int size, bc_mv predictor, const 
         } else {
             whole_pixels(&s);
         }
-        if (s.sad > still) between_pixels(&s);
+        if (s.sad > still) {
+            search whole_best = s;
+            between_pixels(&s);
+            if (64 * (int64_t)s.cost > (64 - c->p.gain) * (int64_t)whole_best.cost) s = whole_best;
+        }
     }
     *best = s.best;
     return s.sad;
