@@ -100,6 +100,7 @@ CODER_SWEEP: dict[str, dict[str, int]] = {
     **{f"still_from {v}": {"still_from": v} for v in (0, 150, 600)},
     **{f"split_from {v}": {"split_from": v} for v in (400, 800, 2000)},
     "16 x 16 vectors only": {"split_from": 65535},
+    **{f"gain {v}": {"gain": v} for v in (0, 3, 9, 12)},
     **{f"intra_from {v}": {"intra_from": v} for v in (64, 256, 512)},
     "whole pixels only": {"between": 0},
     **{f"between {v}": {"between": v} for v in (2, 3)},
@@ -116,8 +117,13 @@ def load_judge(folder: Path) -> ModuleType:
     return module
 
 
-def measure(judge: ModuleType, file: Path, scorers: dict[str, Scorer], patch: int, repeat: int) -> list[dict[str, Any]]:
+def measure(
+    judge: ModuleType, file: Path, scorers: dict[str, Scorer], patch: int, repeat: int, noise: float
+) -> list[dict[str, Any]]:
     luma_THW = np.load(file)["luma_THW"]
+    if noise:
+        grain_THW = np.random.default_rng(0).normal(0, noise, luma_THW.shape)
+        luma_THW = np.clip(np.rint(luma_THW + grain_THW), 0, 255).astype(np.uint8)
     truths, keep = judge.truths(str(file), patch)
     rows = []
     for name, make in scorers.items():
@@ -177,6 +183,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=14)
     parser.add_argument("--repeat", type=int, default=3, help="timed runs; the best counts")
     parser.add_argument("--sweep", choices=("x264proxy", "blockcoder"), help="compare settings of this provider")
+    parser.add_argument("--noise", type=float, default=0, help="sigma of sensor noise on the input, grey levels")
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     args = parser.parse_args()
     files = sorted(args.signals.glob("*.npz"))
@@ -186,10 +193,12 @@ def main() -> None:
     scorers = {None: ROWS, "x264proxy": SWEEP, "blockcoder": {}}[args.sweep]
     if args.sweep == "blockcoder":
         scorers = {f"{name}: {s}": coder(s, **given) for name, given in CODER_SWEEP.items() for s in ("fused", "bits")}
-    rows = [row for file in files for row in measure(judge, file, scorers, args.patch, args.repeat)]
+    rows = [row for file in files for row in measure(judge, file, scorers, args.patch, args.repeat, args.noise)]
     facts = {
         "command": f"python benchmarks/bench_signals.py --signals {args.signals.name} --patch {args.patch} "
-        f"--repeat {args.repeat}" + (f" --sweep {args.sweep}" if args.sweep else ""),
+        f"--repeat {args.repeat}"
+        + (f" --sweep {args.sweep}" if args.sweep else "")
+        + (f" --noise {args.noise:g}" if args.noise else ""),
         "onevision_encoder": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,

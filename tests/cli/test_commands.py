@@ -93,7 +93,7 @@ def test_a_bad_file_does_not_stop_the_batch(clips: Path, tmp_path: Path, capsys:
         (["--budget", "120%"], "budget='120%'"),
         (["--budget", "100000"], "budget=100000"),
         (["--budget", "31", "--merge", "2"], "budget=31"),
-        (["--score", "bits"], "bits"),
+        (["--score", "bits", "--provider", "x264proxy"], "bits"),
         (["--num-frames", "0"], "num_frames=0"),
         (["--patch", "0"], "patch=0"),
         (["--max-patches", "0"], "max_patches=0"),

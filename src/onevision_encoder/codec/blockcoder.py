@@ -3,8 +3,8 @@
 Every frame is predicted from the *coded* frame before it, block by block (motion search with a rate term, intra where
 that is cheaper), the rest goes through an integer 8 x 8 transform and a quantiser, and an adaptive model counts what
 each cell would cost. What it decides is written down in ``csrc/bc_coder.c`` and, to be read, in ``codec/twin``; the
-arithmetic is integer throughout, so that every machine gives the same bits. There are no periodic keyframes, whose cost would
-say where the texture is instead of where something happened: whole frames are intra at frame 0 and at cuts only.
+arithmetic is integer throughout, so that every machine gives the same bits. There are no periodic keyframes, whose cost
+would say where the texture is instead of where something happened: whole frames are intra at frame 0 and at cuts only.
 
 Axes: T frames, H W pixels, y x cells of 8 x 8 pixels, 2 = (dx, dy).
 """
