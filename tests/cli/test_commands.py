@@ -153,7 +153,7 @@ def test_a_bad_file_does_not_stop_the_batch(clips: Path, tmp_path: Path, capsys:
         (["--budget", "120%"], "budget='120%'"),
         (["--budget", "100000"], "budget=100000"),
         (["--budget", "31", "--merge", "2"], "budget=31"),
-        (["--score", "bits"], "bits"),
+        (["--score", "bits", "--provider", "x264proxy"], "bits"),
         (["--num-frames", "0"], "num_frames=0"),
         (["--patch", "0"], "patch=0"),
         (["--max-patches", "0"], "max_patches=0"),
@@ -250,7 +250,7 @@ def test_inspect_tells_stream_signals_and_tokens(clips: Path, capsys: pytest.Cap
     assert facts["signals"]["cuts_seconds"] == [0.0]
     assert facts["sampled"]["grid"] == [8, 8]
     assert sum(facts["selection"]["tokens_per_frame"]) == facts["selection"]["tokens"] == 96
-    assert facts["signals"]["provider"] == "x264proxy"
+    assert facts["signals"]["provider"] == "blockcoder"
     assert facts["signals"]["motion_pixels"]["p95"] == pytest.approx(4, abs=0.5), "the square moves 4 pixels a frame"
     code, out, _ = call(capsys, "inspect", clips / "still.png")
     assert code == 0

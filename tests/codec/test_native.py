@@ -201,7 +201,7 @@ def test_codecs_without_exported_vectors_are_refused_by_name(tmp_path: Path, enc
     assert "x264proxy" in str(caught.value)
     assert str(path) in str(caught.value)
     _, signals = read_with_signals(path, provider="auto")
-    assert signals.provenance["provider"] == "x264proxy"
+    assert signals.provenance["provider"] == "blockcoder"
 
 
 def test_frames_in_memory_have_no_vectors() -> None:

@@ -24,10 +24,11 @@ def video(tmp_path: Path) -> Path:
     return write_video(tmp_path / "clip.mp4", to_rgb(moving_object(frames=10)[0]))
 
 
-def test_auto_is_x264proxy_and_names_are_checked() -> None:
-    assert get_provider("auto").name == get_provider("x264proxy").name == "x264proxy"
+def test_auto_is_blockcoder_and_names_are_checked() -> None:
+    assert get_provider("auto").name == get_provider("blockcoder").name == "blockcoder"
+    assert get_provider("x264proxy").name == "x264proxy"
     assert get_provider("native").name == "native"
-    with pytest.raises(InvalidArgumentError, match=r"provider='x265'.*auto, x264proxy, native"):
+    with pytest.raises(InvalidArgumentError, match=r"provider='x265'.*auto, blockcoder, x264proxy, native"):
         get_provider("x265")
     with pytest.raises(InvalidArgumentError, match=r"interval='clip'.*sample, frame"):
         compute_signals(still(2), interval="clip")
@@ -43,7 +44,7 @@ def test_one_pass_gives_what_two_would(video: Path) -> None:
     np.testing.assert_array_equal(observed.rgb_THW3, plain.rgb_THW3)
 
 
-@pytest.mark.parametrize("provider", ["auto", "native"])
+@pytest.mark.parametrize("provider", ["auto", "x264proxy", "native"])
 def test_bytes_and_files_read_like_the_path(video: Path, provider: str) -> None:
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
@@ -54,7 +55,7 @@ def test_bytes_and_files_read_like_the_path(video: Path, provider: str) -> None:
         np.testing.assert_array_equal(read_with_signals(source, provider=provider)[1].motion_Tyx2, expected)
 
 
-@pytest.mark.parametrize("provider", ["auto", "native"])
+@pytest.mark.parametrize("provider", ["auto", "x264proxy", "native"])
 def test_images_and_single_frames_are_all_intra(tmp_path: Path, provider: str) -> None:
     Image.fromarray(to_rgb(still(1))[0]).save(tmp_path / "a.png")
     single = write_video(tmp_path / "one.mp4", to_rgb(still(1)))
@@ -94,10 +95,11 @@ def test_frames_in_memory_are_sampled_like_a_file() -> None:
         assert signals.intra_Tyx.all()
 
 
-def test_the_proxy_cannot_see_between_samples(video: Path) -> None:
+@pytest.mark.parametrize("provider", ["auto", "x264proxy"])
+def test_what_sees_samples_cannot_see_between_them(video: Path, provider: str) -> None:
     for call in (
-        lambda: compute_signals(still(2), interval="frame"),
-        lambda: read_with_signals(video, interval="frame"),
+        lambda: compute_signals(still(2), interval="frame", provider=provider),
+        lambda: read_with_signals(video, interval="frame", provider=provider),
     ):
         with pytest.raises(SignalUnavailableError) as caught:
             call()
@@ -114,10 +116,21 @@ def test_without_libx264_it_is_an_error_that_names_what_works(monkeypatch: pytes
             return create("no_such_encoder" if name == "libx264" else name, mode)
 
     monkeypatch.setattr(av, "CodecContext", Without)
-    for provider in ("auto", "x264proxy"):
-        with pytest.raises(SignalUnavailableError, match="no libx264") as caught:
-            compute_signals(still(2), provider=provider)
-        assert any("native" in name for name in caught.value.alternatives)
+    with pytest.raises(SignalUnavailableError, match="no libx264") as caught:
+        compute_signals(still(2), provider="x264proxy")
+    assert any("native" in name for name in caught.value.alternatives)
+
+
+def test_without_the_extension_auto_says_what_to_do_and_takes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onevision_encoder.codec._blockcoder", None)  # the import fails
+    for call in (
+        lambda: compute_signals(still(2)),
+        lambda: compute_signals(still(2), provider="blockcoder"),
+        lambda: read_with_signals(to_rgb(still(2))),
+    ):
+        with pytest.raises(SignalUnavailableError, match="install a C compiler, then reinstall") as caught:
+            call()
+        assert "provider='x264proxy'" in str(caught.value)
 
 
 def test_padding_is_quiet_one_patch_away_from_the_picture() -> None:

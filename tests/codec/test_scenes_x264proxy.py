@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scenes import cut, faded, moving_object, noisy, pan, still, to_uint8, zoom, zoom_motion
 
-from onevision_encoder.codec import compute_signals, patch_scores
+import onevision_encoder.codec as codec
+from onevision_encoder.types import CodecSignals
+
+
+def compute_signals(luma_THW: np.ndarray) -> CodecSignals:
+    return codec.compute_signals(luma_THW, provider="x264proxy")
+
+
+def patch_scores(luma_THW: np.ndarray, **options: Any) -> np.ndarray:
+    return codec.patch_scores(luma_THW, provider="x264proxy", **options)
 
 
 def touched(inside_THW: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def test_every_way_in_gives_the_same_scores(tmp_path: Path) -> None:
 def test_what_cannot_be_given_is_refused_by_name(tmp_path: Path) -> None:
     luma_THW = still(2, 28, 42)
     with pytest.raises(SignalUnavailableError, match=r"'x264proxy' cannot give bits.*fused"):
-        patch_scores(luma_THW, score="bits")
+        patch_scores(luma_THW, score="bits", provider="x264proxy")
     with pytest.raises(SignalUnavailableError, match="pixels"):
         raw_scores(compute_signals(luma_THW), patch=14, score="frame_difference")
     with pytest.raises(InvalidArgumentError, match=r"score='flow'.*fused, bits"):

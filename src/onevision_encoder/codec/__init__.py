@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.codec.blockcoder import blockcoder_signals as blockcoder_signals
     from onevision_encoder.codec.cells import cells_to_patches as cells_to_patches
     from onevision_encoder.codec.provider import AUTO as AUTO
     from onevision_encoder.codec.provider import ProviderName as ProviderName
@@ -24,6 +25,7 @@ _HOME = {
     "ProviderName": "provider",
     "ScoreName": "scores",
     "SignalProvider": "provider",
+    "blockcoder_signals": "blockcoder",
     "cells_to_patches": "cells",
     "compute_signals": "provider",
     "frame_difference": "scores",

@@ -1,7 +1,7 @@
 """Who computes signals: the protocol, the registry, and one pass that reads frames and signals together.
 
-``auto`` is ``x264proxy`` on every machine: a default that looked at what is installed would give different tokens for
-the same video. Where libx264 is missing it is an error that says what to do.
+``auto`` is ``blockcoder`` on every machine: a default that looked at what is installed would give different tokens for
+the same video. Where its C extension was not built it is an error that says what to do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from onevision_encoder.video import FrameObserver, OnDamage, Sampling, Sizing, Source
     from onevision_encoder.video.arrays import InMemory
 
-ProviderName = Literal["auto", "x264proxy", "native"]
-AUTO: Literal["x264proxy"] = "x264proxy"
+ProviderName = Literal["auto", "blockcoder", "x264proxy", "native"]
+AUTO: Literal["blockcoder"] = "blockcoder"
 """What ``auto`` stands for."""
 
 
@@ -53,12 +53,14 @@ class SignalProvider(Protocol):
 
 def get_provider(name: ProviderName = "auto") -> SignalProvider:
     """The provider of that name. Raises InvalidArgumentError for any other."""
+    from onevision_encoder.codec.blockcoder import BlockCoder
     from onevision_encoder.codec.native import Native
     from onevision_encoder.codec.proxy import X264Proxy
 
     if name not in get_args(ProviderName):
         raise InvalidArgumentError("provider", name, "one of " + ", ".join(get_args(ProviderName)))
-    return Native() if name == "native" else X264Proxy()
+    providers: dict[str, type[SignalProvider]] = {"blockcoder": BlockCoder, "x264proxy": X264Proxy, "native": Native}
+    return providers[AUTO if name == "auto" else name]()
 
 
 def _check_interval(interval: str) -> None:
@@ -73,7 +75,8 @@ def compute_signals(
 
     Args:
         frames: a FrameSequence, or luma as uint8 [T, H, W] of any size.
-        provider: ``auto`` or ``x264proxy``; ``native`` needs the file (:func:`read_with_signals`) unless T = 1.
+        provider: ``auto`` or ``blockcoder``, the same; ``x264proxy``; ``native`` needs the file
+            (:func:`read_with_signals`) unless T = 1.
         interval: ``sample`` = since the frame before in ``frames``.
     Returns:
         CodecSignals of all T frames. A single frame is all intra.

@@ -23,7 +23,7 @@ class SignalConfig:
     """Who computes codec signals (for policy codec), and what to do about damage."""
 
     provider: ProviderName = "auto"
-    """x264proxy: any source. native: the file's own vectors, H.264 and MPEG only. auto: x264proxy everywhere."""
+    """blockcoder, x264proxy: any source. native: the file's own vectors, H.264 and MPEG only. auto: blockcoder."""
     interval: Interval = "sample"
     """sample: since the previous sampled frame. frame: since the frame before (native only)."""
     on_damage: OnDamage = "partial"
