@@ -19,7 +19,6 @@ from onevision_encoder import tokenize
 from onevision_encoder.errors import OneVisionError
 
 SECONDS_PER_CALL = 60
-ROUNDS = 400
 CODECS = [
     ("libx264", "mp4", {"bf": "2"}),
     ("libx265", "mp4", {"x265-params": "log-level=none"}),
@@ -47,16 +46,18 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
     return raw.tobytes()
 
 
-@pytest.mark.soak
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(400, marks=pytest.mark.slow), pytest.param(4000, marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize(("codec", "container", "options"), CODECS, ids=[c[0] for c in CODECS])
 def test_damaged_files_give_exact_tokens_or_a_typed_error(
-    tmp_path: Path, codec: str, container: str, options: dict[str, str]
+    tmp_path: Path, codec: str, container: str, options: dict[str, str], rounds: int
 ) -> None:
     whole = write_video(tmp_path / f"whole.{container}", moving_square(24), codec=codec, options=options).read_bytes()
     rng = np.random.default_rng(0)
     outcomes: Counter[str] = Counter()
     target = tmp_path / f"damaged.{container}"
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds):
         target.write_bytes(damage(whole, rng))
         policy = ("codec", "uniform", "random")[round_ % 3]
         faulthandler.dump_traceback_later(SECONDS_PER_CALL, exit=True)
@@ -74,4 +75,4 @@ def test_damaged_files_give_exact_tokens_or_a_typed_error(
         finally:
             faulthandler.cancel_dump_traceback_later()
     print(f"{codec}: {dict(outcomes)}")
-    assert sum(outcomes.values()) == ROUNDS
+    assert sum(outcomes.values()) == rounds

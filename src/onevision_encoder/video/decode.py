@@ -235,7 +235,7 @@ class _PacketReader:
         while self._next <= run.end:
             try:
                 packet = next((p for p in self._packets if p.size), None)
-            except (av.FFmpegError, OSError) as error:
+            except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: see index.py
                 log.error(error)
                 return
             if packet is None:
@@ -262,7 +262,7 @@ class _PacketReader:
             self._container.seek(ticks, stream=self._stream, backward=True)
             packets = self._container.demux(self._stream)
             landed = next((p for p in packets if p.size), None)
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError, IndexError):
             return False
         number = None if landed is None else table.number_of(landed.pts)
         if landed is None or number is None or not self._next <= number <= start:

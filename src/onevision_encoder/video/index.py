@@ -149,7 +149,7 @@ def _demux(container: InputContainer, stream: VideoStream, digest: hashlib.blake
             columns.restart.append(packet.is_keyframe and is_restart(codec, data, extradata))
             columns.shown.append(not packet.is_discard and not shows_nothing(codec, data))
             columns.pos.append(-1 if packet.pos is None else packet.pos)
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, IndexError) as error:  # IndexError: PyAV, of a stream that turns up half-way
         columns.error = f"reading stops after {len(columns.pts)} packets: {getattr(error, 'strerror', None) or error}"
     return columns
 
