@@ -14,8 +14,6 @@ from onevision_encoder.cli.options import ReadingOptions
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.tokens.pipeline import read_clip
 
-SUFFIXES = (".png", ".gif", ".mp4")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(ReadingOptions):
@@ -29,6 +27,8 @@ class Preview(ReadingOptions):
     """Print the result as JSON."""
 
     def run(self) -> int:
+        from onevision_encoder.view.preview import SUFFIXES
+
         if self.out.suffix.lower() not in SUFFIXES:
             raise InvalidArgumentError("out", str(self.out), f"a file name that ends in {', '.join(SUFFIXES)}")
         item = Input(path=self.file, name=Path(self.file).name)

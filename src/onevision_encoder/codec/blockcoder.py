@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.codec.cells import cell_grid, luma_of
+from onevision_encoder.codec.sampled import SampledLumaProvider
 from onevision_encoder.errors import SignalUnavailableError
 from onevision_encoder.types import CodecSignals, Interval
 
 if TYPE_CHECKING:
-    from onevision_encoder.types import FrameSequence
-    from onevision_encoder.video import FrameObserver, Source
+    pass
 
 NAME = "blockcoder"
 _CORE = "onevision_encoder.codec._blockcoder"
@@ -102,30 +102,14 @@ def blockcoder_signals(
     )
 
 
-class BlockCoder:
-    """The provider ``blockcoder``: signals of any frames, made from their luma after they are read."""
+class BlockCoder(SampledLumaProvider):
+    """The provider ``blockcoder``; see :func:`blockcoder_signals`."""
 
     name = NAME
 
     def check(self, interval: Interval) -> None:
-        if interval != "sample":
-            cause = "it sees sampled frames only; the frame before each in the source is not kept"
-            raise SignalUnavailableError(
-                NAME, f"interval={interval!r}", cause, ["interval='sample'", "provider='native' (H.264, MPEG-1/2/4)"]
-            )
+        super().check(interval)
         _core()
 
-    def check_file(self, source: Source) -> None:
-        """Any file will do."""
-
-    def observer(self, *, interval: Interval) -> FrameObserver | None:
-        """None: it needs nothing from the decoding pass."""
-        self.check(interval)
-        return None
-
-    def signals(
-        self, source: FrameSequence | NDArray[np.uint8], *, interval: Interval, observer: FrameObserver | None = None
-    ) -> CodecSignals:
-        """See :func:`blockcoder_signals`. Raises SignalUnavailableError for ``interval="frame"``."""
-        self.check(interval)
-        return blockcoder_signals(luma_of(source))
+    def of_luma(self, luma_THW: NDArray[np.uint8]) -> CodecSignals:
+        return blockcoder_signals(luma_THW)

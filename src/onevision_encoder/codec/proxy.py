@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from onevision_encoder.codec.cells import cell_deviation, cell_difference, cell_grid, luma_of, pad_to
 from onevision_encoder.codec.cuts import CUT_RULE, is_cut
 from onevision_encoder.codec.interpolate import compensate
+from onevision_encoder.codec.sampled import SampledLumaProvider
 from onevision_encoder.codec.vectors import VectorField, exported_vectors, plane_samples, vector_field
 from onevision_encoder.errors import SignalUnavailableError
-from onevision_encoder.types import CodecSignals, Interval
+from onevision_encoder.types import CodecSignals
 
 if TYPE_CHECKING:
     import av
 
-    from onevision_encoder.types import FrameSequence
-    from onevision_encoder.video import FrameObserver, Source
 
 NAME = "x264proxy"
 QUANTISER = 22
@@ -178,29 +177,10 @@ def _provenance(quantiser: int, x264: Mapping[str, str] | None) -> Mapping[str, 
     }
 
 
-class X264Proxy:
-    """The provider ``x264proxy``: signals of any frames, made from their luma after they are read."""
+class X264Proxy(SampledLumaProvider):
+    """The provider ``x264proxy``; see :func:`proxy_signals`."""
 
     name = NAME
 
-    def check(self, interval: Interval) -> None:
-        if interval != "sample":
-            cause = "it sees sampled frames only; the frame before each in the source is not kept"
-            raise SignalUnavailableError(
-                NAME, f"interval={interval!r}", cause, ["interval='sample'", "provider='native' (H.264, MPEG-1/2/4)"]
-            )
-
-    def check_file(self, source: Source) -> None:
-        """Any file will do."""
-
-    def observer(self, *, interval: Interval) -> FrameObserver | None:
-        """None: it needs nothing from the decoding pass."""
-        self.check(interval)
-        return None
-
-    def signals(
-        self, source: FrameSequence | NDArray[np.uint8], *, interval: Interval, observer: FrameObserver | None = None
-    ) -> CodecSignals:
-        """See :func:`proxy_signals`. Raises SignalUnavailableError for ``interval="frame"``."""
-        self.check(interval)
-        return proxy_signals(luma_of(source))
+    def of_luma(self, luma_THW: NDArray[np.uint8]) -> CodecSignals:
+        return proxy_signals(luma_THW)

@@ -17,7 +17,7 @@ from onevision_encoder.view.render import check_fit
 from onevision_encoder.view.sheet import contact_sheet
 from onevision_encoder.view.style import DARK, Style
 
-_SUFFIXES = (".png", ".gif", ".mp4")
+SUFFIXES = (".png", ".gif", ".mp4")
 _GIF_PANEL, _MP4_PANEL = 288, 560
 _PALETTE_FRAMES = 12
 
@@ -55,8 +55,8 @@ def write_preview(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise InvalidArgumentError("path", str(path), f"a name that ends in {', '.join(_SUFFIXES)}")
+    if suffix not in SUFFIXES:
+        raise InvalidArgumentError("path", str(path), f"a name that ends in {', '.join(SUFFIXES)}")
     check_fit(frames, selection, signals)
     times = frame_times(frames, fps)
     with atomic_path(path) as part:
