@@ -95,18 +95,6 @@ def test_frames_in_memory_are_sampled_like_a_file() -> None:
         assert signals.intra_Tyx.all()
 
 
-@pytest.mark.parametrize("provider", ["auto", "x264proxy"])
-def test_what_sees_samples_cannot_see_between_them(video: Path, provider: str) -> None:
-    for call in (
-        lambda: compute_signals(still(2), interval="frame", provider=provider),
-        lambda: read_with_signals(video, interval="frame", provider=provider),
-    ):
-        with pytest.raises(SignalUnavailableError) as caught:
-            call()
-        assert "interval='sample'" in str(caught.value)
-        assert "provider='native'" in str(caught.value)
-
-
 def test_without_libx264_it_is_an_error_that_names_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     create = av.CodecContext.create
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from onevision_encoder.codec.cells import cell_grid, luma_of
 from onevision_encoder.codec.sampled import SampledLumaProvider
 from onevision_encoder.errors import SignalUnavailableError
 from onevision_encoder.types import CodecSignals, Interval
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "blockcoder"
 _CORE = "onevision_encoder.codec._blockcoder"
@@ -64,10 +61,10 @@ def blockcoder_signals(
         constants: other values for the coder's constants, for experiments (``csrc/bc_parameters.h`` names them).
         scalar: use the scalar kernels where the build has vector ones too; the result is the same.
     Returns:
-        :class:`CodecSignals`, ``interval="sample"``. Bits are an estimate of what an arithmetic coder would spend on
-        the cell; residual is the coded one (decoded minus predicted, exactly 0 where the prediction was good enough);
-        motion is in quarter pixels. Intra cells are those that were cheaper to predict from their neighbours, and all
-        of frame 0 and of cuts.
+        :class:`CodecSignals`, ``interval="sample"`` (``codec/sampled.py`` makes ``"frame"`` of it). Bits are an
+        estimate of what an arithmetic coder would spend on the cell; residual is the coded one (decoded minus
+        predicted, exactly 0 where the prediction was good enough); motion is in quarter pixels. Intra cells are those
+        that were cheaper to predict from their neighbours, and all of frame 0 and of cuts.
     Raises:
         ShapeError: not uint8 [T, H, W]. SignalUnavailableError: the package was installed without a C compiler.
         ValueError: an unknown constant, or a side above 16384.

@@ -28,7 +28,7 @@ from onevision_encoder.errors import SignalUnavailableError
 from onevision_encoder.types import CELL, CodecSignals, FrameSequence, Interval
 
 if TYPE_CHECKING:
-    from onevision_encoder.video import FrameObserver, Source
+    from onevision_encoder.video import FrameObserver, FramesBefore, Source
 
 NAME = "native"
 CODECS = frozenset(
@@ -62,7 +62,11 @@ class Native:
         return VectorObserver(interval=interval)
 
     def signals(
-        self, source: FrameSequence | NDArray[np.uint8], *, interval: Interval, observer: FrameObserver | None = None
+        self,
+        source: FrameSequence | NDArray[np.uint8],
+        *,
+        interval: Interval,
+        observer: FrameObserver | FramesBefore | None = None,
     ) -> CodecSignals:
         """Signals of the frames that ``observer`` saw sampled.
 

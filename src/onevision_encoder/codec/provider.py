@@ -15,7 +15,7 @@ from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.types import CodecSignals, FrameSequence, Interval
 
 if TYPE_CHECKING:
-    from onevision_encoder.video import FrameObserver, OnDamage, Sampling, Sizing, Source
+    from onevision_encoder.video import FrameObserver, FramesBefore, OnDamage, Sampling, Sizing, Source
     from onevision_encoder.video.arrays import InMemory
 
 ProviderName = Literal["auto", "blockcoder", "x264proxy", "native"]
@@ -26,8 +26,8 @@ AUTO: Literal["blockcoder"] = "blockcoder"
 class SignalProvider(Protocol):
     """Frames in, :class:`CodecSignals` out.
 
-    A provider that needs more than pixels gives an observer for the decoding pass and gets it back, filled, in
-    ``signals``. One observer serves one pass.
+    A provider that needs more than sampled pixels gives an observer for the decoding pass and gets it back, filled, in
+    ``signals``. One observer serves one pass. FramesBefore also works with frames in memory.
     """
 
     name: str
@@ -38,11 +38,15 @@ class SignalProvider(Protocol):
     def check_file(self, source: Source) -> None:
         """Raises SignalUnavailableError if it cannot serve this file; cheap, decodes nothing."""
 
-    def observer(self, *, interval: Interval) -> FrameObserver | None:
-        """What is to look on while the file is decoded; None = nothing."""
+    def observer(self, *, interval: Interval) -> FrameObserver | FramesBefore | None:
+        """What is to look on while frames are read; None = nothing."""
 
     def signals(
-        self, source: FrameSequence | NDArray[np.uint8], *, interval: Interval, observer: FrameObserver | None = None
+        self,
+        source: FrameSequence | NDArray[np.uint8],
+        *,
+        interval: Interval,
+        observer: FrameObserver | FramesBefore | None = None,
     ) -> CodecSignals:
         """Signals of every frame. ``source`` is a FrameSequence or luma, uint8 [T, H, W].
 
@@ -77,7 +81,9 @@ def compute_signals(
         frames: a FrameSequence, or luma as uint8 [T, H, W] of any size.
         provider: ``auto`` or ``blockcoder``, the same; ``x264proxy``; ``native`` needs the file
             (:func:`read_with_signals`) unless T = 1.
-        interval: ``sample`` = since the frame before in ``frames``.
+        interval: ``sample`` = since the frame before in ``frames``. ``frame`` = since the frame before in the source:
+            the same for luma, which counts as all there is, and for a FrameSequence of consecutive frames; one with
+            gaps has lost them and is refused (:func:`read_with_signals` keeps them).
     Returns:
         CodecSignals of all T frames. A single frame is all intra.
     Raises:
@@ -105,13 +111,15 @@ def read_with_signals(
             FrameSequence, which is returned as it is: it has been sampled and sized, and ``sampling`` and ``sizing``
             are not looked at.
         sampling, sizing, on_damage: see :func:`onevision_encoder.video.read_media`.
-        provider, interval: see :func:`compute_signals`; here ``native`` and ``interval="frame"`` work too.
+        provider, interval: see :func:`compute_signals`; here ``native`` works too, and ``interval="frame"`` with gaps
+            between sampled frames: the pass also keeps the frame just before each (not of a FrameSequence). What comes
+            before the first sampled frame is not looked at: that frame is all intra with either interval.
     Returns:
         (frames, signals) with the same T. An image gives T = 1, all intra.
     Raises:
         What :func:`read_media` raises; InvalidArgumentError; SignalUnavailableError, before anything is decoded.
     """
-    from onevision_encoder.video import is_in_memory, read_media
+    from onevision_encoder.video import FramesBefore, is_in_memory, read_media
     from onevision_encoder.video.source import OpenedSource
 
     _check_interval(interval)
@@ -119,13 +127,15 @@ def read_with_signals(
     chosen.check(interval)
     if isinstance(source, FrameSequence):
         return source, chosen.signals(source, interval=interval)
+    observer = chosen.observer(interval=interval)
     if is_in_memory(source):
-        frames = read_media(source, sampling=sampling, sizing=sizing, on_damage=on_damage)
-        return frames, chosen.signals(frames, interval=interval)
+        # frames in memory are not decoded, so that there is nothing to look on
+        before = observer if isinstance(observer, FramesBefore) else None
+        frames = read_media(source, sampling=sampling, sizing=sizing, observer=before, on_damage=on_damage)
+        return frames, chosen.signals(frames, interval=interval, observer=before)
     if not isinstance(source, str | bytes | bytearray | memoryview) and hasattr(source, "read"):
         opened = OpenedSource(source)  # kept until the end: what cannot be rewound is read from its copy
         source = cast("BinaryIO", opened.content())
     chosen.check_file(source)
-    observer = chosen.observer(interval=interval)
     frames = read_media(source, sampling=sampling, sizing=sizing, observer=observer, on_damage=on_damage)
     return frames, chosen.signals(frames, interval=interval, observer=observer)

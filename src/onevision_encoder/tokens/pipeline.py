@@ -25,7 +25,7 @@ class SignalConfig:
     provider: ProviderName = "auto"
     """blockcoder, x264proxy: any source. native: the file's own vectors, H.264 and MPEG only. auto: blockcoder."""
     interval: Interval = "sample"
-    """sample: since the previous sampled frame. frame: since the frame before (native only)."""
+    """sample: since the previous sampled frame. frame: since the frame before it in the source."""
     on_damage: OnDamage = "partial"
     """partial: a damaged file gives the frames that decode, the rest is counted. error: refuse it."""
 

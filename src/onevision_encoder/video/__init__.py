@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onevision_encoder.video.arrays import frames_from_array as frames_from_array
     from onevision_encoder.video.arrays import is_in_memory as is_in_memory
+    from onevision_encoder.video.before import FramesBefore as FramesBefore
     from onevision_encoder.video.color import luma_from_rgb as luma_from_rgb
     from onevision_encoder.video.config import FrameObserver as FrameObserver
     from onevision_encoder.video.config import OnDamage as OnDamage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "FrameObserver": "config",
+    "FramesBefore": "before",
     "MediaFacts": "index",
     "OnDamage": "config",
     "Sampling": "config",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.types import FrameSequence, SourceInfo
+from onevision_encoder.video.before import FramesBefore
 from onevision_encoder.video.color import luma_from_rgb, place, resize_rgb
 from onevision_encoder.video.config import Sampling, Sizing
 from onevision_encoder.video.geometry import content_mask, plan_size
@@ -34,7 +35,11 @@ def is_in_memory(source: object) -> TypeGuard[InMemory]:
 
 
 def frames_in_memory(
-    source: InMemory, *, sampling: Sampling | None = None, sizing: Sizing | None = None
+    source: InMemory,
+    *,
+    sampling: Sampling | None = None,
+    sizing: Sizing | None = None,
+    before: FramesBefore | None = None,
 ) -> FrameSequence:
     """What :func:`onevision_encoder.video.read_media` makes of frames in memory.
 
@@ -59,14 +64,20 @@ def frames_in_memory(
         raise ShapeError("source", _describe(source), _ACCEPTED)
     if not len(source):
         raise ShapeError("source", f"an empty {type(source).__name__}", _ACCEPTED)
-    return _read(source, uniform_indices(len(source), sampling.num_frames), sizing, is_image=False)
+    return _read(source, uniform_indices(len(source), sampling.num_frames), sizing, is_image=False, before=before)
 
 
 def _read(
-    frames: Sequence[Any] | NDArray[np.uint8], index_T: NDArray[np.int64], sizing: Sizing, *, is_image: bool
+    frames: Sequence[Any] | NDArray[np.uint8],
+    index_T: NDArray[np.int64],
+    sizing: Sizing,
+    *,
+    is_image: bool,
+    before: FramesBefore | None = None,
 ) -> FrameSequence:
     """Convert one frame after the other, so that no more than the sampled ones, sized, are held."""
     chosen, sized, modes = set(index_T.tolist()), [], dict[str, None]()
+    preceding = set() if before is None else set(before.of(index_T))
     alpha, count = False, len(frames)
     for index, frame in enumerate(frames):
         rgb_HW3, mode, has_alpha = _rgb_of(frame)
@@ -79,6 +90,8 @@ def _read(
         digest.update(np.ascontiguousarray(rgb_HW3).data)
         if index in chosen:
             sized.append(size_rgb(rgb_HW3, sizing))
+        elif before is not None and index in preceding:
+            before.keep(index, size_rgb(rgb_HW3, sizing))
     info = SourceInfo(
         name="image in memory" if is_image else f"{count} frames in memory",
         fingerprint="blake2b:" + digest.hexdigest(),

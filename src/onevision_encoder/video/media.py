@@ -7,6 +7,7 @@ from typing import BinaryIO, cast
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.types import FrameSequence
 from onevision_encoder.video.arrays import frames_in_memory, is_in_memory
+from onevision_encoder.video.before import FramesBefore
 from onevision_encoder.video.config import FrameObserver, OnDamage, Sampling, Sizing, Source, check_on_damage
 from onevision_encoder.video.images import is_still_image, read_image
 from onevision_encoder.video.index import probe
@@ -19,14 +20,15 @@ def read_media(
     *,
     sampling: Sampling | None = None,
     sizing: Sizing | None = None,
-    observer: FrameObserver | None = None,
+    observer: FrameObserver | FramesBefore | None = None,
     on_damage: OnDamage = "partial",
 ) -> FrameSequence:
     """:func:`read_image` for a still image (told by its content), else :func:`read_video`; and frames in memory.
 
     In memory: a uint8 RGB array [T, H, W, 3], or a list or tuple of PIL images or uint8 [H, W, 3] arrays of one size,
     of which ``sampling.num_frames`` are taken evenly; ``frame_index_T`` counts what was given. One array [H, W, 3] or
-    PIL image is a still image. Sampling and observer have no meaning for a still image and are not looked at.
+    PIL image is a still image. Sampling and observer have no meaning for a still image and are not looked at. A
+    :class:`FramesBefore` as observer is filled from frames in memory as from a video.
 
     Raises:
         What the two raise. ShapeError: frames in memory of another kind. InvalidArgumentError: a sampling in seconds or
@@ -34,9 +36,10 @@ def read_media(
     """
     if is_in_memory(source):
         check_on_damage(on_damage)
-        frames = frames_in_memory(source, sampling=sampling, sizing=sizing)
-        if observer is not None and not frames.source.is_image:
-            raise InvalidArgumentError("observer", observer, "None: frames in memory are not decoded")
+        before = observer if isinstance(observer, FramesBefore) else None
+        frames = frames_in_memory(source, sampling=sampling, sizing=sizing, before=before)
+        if observer is not before and not frames.source.is_image:
+            raise InvalidArgumentError("observer", observer, "None or FramesBefore: frames in memory are not decoded")
         return frames
     if not isinstance(source, (str, bytes, bytearray, memoryview)) and hasattr(source, "read"):
         spooled = OpenedSource(source)  # kept until the end: what cannot be rewound is read from its copy

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onevision_encoder.errors import DecodeError
 from onevision_encoder.types import FrameSequence
+from onevision_encoder.video.before import FramesBefore
 from onevision_encoder.video.color import RgbConverter, color_tags, luma_from_rgb, orientation
 from onevision_encoder.video.config import FrameObserver, OnDamage, Sampling, Sizing, Source, check_on_damage
 from onevision_encoder.video.decode import (
@@ -56,6 +57,8 @@ class _Collector:
     pixel_format: str = ""
     alpha: bool = False
     coded_sizes: set[tuple[int, int]] = field(default_factory=set)
+    before: FramesBefore | None = None
+    held: tuple[int, av.VideoFrame] | None = None
 
     def add(self, index: int, frame: av.VideoFrame) -> None:
         if self.plan is None:
@@ -64,6 +67,13 @@ class _Collector:
         self.coded_sizes.add((frame.width, frame.height))
         self.rgb[index] = self.converter.sized(frame, self.plan, self.turns, self.mirror)
         self.key[index] = bool(frame.key_frame)
+        if self.before is not None and self.held is not None and self.held[0] == index - 1:
+            self.before.keep(index - 1, self.converter.sized(self.held[1], self.plan, self.turns, self.mirror))
+        self.held = None
+
+    def hold(self, index: int, frame: av.VideoFrame) -> None:
+        """A frame that comes just before a sampled one, which decides how both are sized."""
+        self.held = None if frame.is_corrupt else (index, frame)
 
     def _look(self, frame: av.VideoFrame) -> None:
         matrix = side_data(frame, "DISPLAYMATRIX")
@@ -83,14 +93,15 @@ def read_video(
     *,
     sampling: Sampling | None = None,
     sizing: Sizing | None = None,
-    observer: FrameObserver | None = None,
+    observer: FrameObserver | FramesBefore | None = None,
     on_damage: OnDamage = "partial",
 ) -> FrameSequence:
     """Sampled frames of a video at model resolution.
 
     One pass over the packets finds every frame's place in time, one pass decodes no more than the sampled frames need
     and keeps nothing but sized frames. With an ``observer``, every frame from the first to the last sampled one is
-    decoded by one thread and shown to it on the way.
+    decoded by one thread and shown to it on the way. With a :class:`FramesBefore` it is as without, but for the
+    frames that go into it, which are needed too.
 
     A frame that does not decode is never replaced by another: the result holds the others, ``source.frames_lost``
     counts what was lost among the frames that had to be decoded, and ``provenance["missing_frame_index"]`` lists the
@@ -112,8 +123,8 @@ def read_video(
     opened = OpenedSource(source)
     table = presentation_order(opened, read_table(opened))
     wanted = [int(index) for index in choose_frames(table.facts.pts_seconds_N, sampling)]
-    if observer is None:
-        frames, log = _read(opened, table, wanted, sizing)
+    if observer is None or isinstance(observer, FramesBefore):
+        frames, log = _read(opened, table, wanted, sizing, observer)
     else:
         frames, log = _read_observed(opened, table, wanted, sizing, observer)
     missing = [index for index in wanted if index not in frames.rgb]
@@ -133,25 +144,31 @@ def read_video(
 
 
 def _read(
-    opened: OpenedSource, table: PacketTable, wanted: Sequence[int], sizing: Sizing
+    opened: OpenedSource, table: PacketTable, wanted: Sequence[int], sizing: Sizing, before: FramesBefore | None
 ) -> tuple[_Collector, DecodeLog]:
     """Only what is needed; at the first sign of damage again from the front, in one thread, with nothing left out."""
-    frames, log = _Collector(table=table, sizing=sizing), DecodeLog()
-    _collect(frames, wanted, decode_runs(opened, table, plan_runs(table, wanted), log))
+    preceding = [] if before is None else before.of(wanted)
+    frames, log = _Collector(table=table, sizing=sizing, before=before), DecodeLog()
+    runs = plan_runs(table, sorted({*wanted, *preceding}))
+    _collect(frames, wanted, preceding, decode_runs(opened, table, runs, log))
     if log.clean:
         return frames, log
-    frames, log = _Collector(table=table, sizing=sizing), DecodeLog()
+    if before is not None:
+        before.clear()
+    frames, log = _Collector(table=table, sizing=sizing, before=before), DecodeLog()
     end = plain_run(table, wanted).end
     run = Run(start=0, end=end, wanted=frozenset(int(rank) for rank in table.rank_P[: end + 1] if rank >= 0))
-    _collect(frames, wanted, decode_runs(opened, table, [run], log, skip=False, one_thread=True))
+    _collect(frames, wanted, preceding, decode_runs(opened, table, [run], log, skip=False, one_thread=True))
     return frames, log
 
 
-def _collect(frames: _Collector, wanted: Sequence[int], decoded: Any) -> None:
-    chosen = frozenset(wanted)
+def _collect(frames: _Collector, wanted: Sequence[int], preceding: Sequence[int], decoded: Any) -> None:
+    chosen, before = frozenset(wanted), frozenset(preceding)
     for index, frame in decoded:
         if index in chosen:
             frames.add(index, frame)
+        elif index in before:
+            frames.hold(index, frame)
 
 
 def _read_observed(
