@@ -16,16 +16,11 @@ from onevision_encoder import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the ``ove`` command; returns the exit code, or raises SystemExit as argparse would."""
-    from onevision_encoder.cli.encode import Encode
-    from onevision_encoder.cli.inspect import Inspect
-    from onevision_encoder.cli.preview import Preview
-    from onevision_encoder.cli.tokens import Tokens
     from onevision_encoder.errors import OneVisionError
 
     words = sys.argv[1:] if argv is None else list(argv)
-    verbs: dict[str, Callable[..., Any]] = {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview}
     try:
-        return int(_parse(words, verbs).run())
+        return int(_parse(words, _verbs(words)).run())
     except OneVisionError as error:
         print(f"ove: {error}", file=sys.stderr)
         return 2
@@ -34,6 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
+    from onevision_encoder.cli.doctor import Doctor
+
+    if words[:1] == ["doctor"]:  # must start where what the others import is broken
+        return {"doctor": Doctor}
+    from onevision_encoder.cli.encode import Encode
+    from onevision_encoder.cli.inspect import Inspect
+    from onevision_encoder.cli.preview import Preview
+    from onevision_encoder.cli.tokens import Tokens
+
+    return {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview, "doctor": Doctor}
 
 
 def _parse(words: list[str], verbs: dict[str, Callable[..., Any]]) -> Any:

@@ -51,6 +51,11 @@ def coder_constants() -> dict[str, int]:
     return _core().constants()
 
 
+def has_vector_kernels() -> bool:
+    """Whether this build has them besides the scalar ones. Raises SignalUnavailableError without the extension."""
+    return _core().simd()
+
+
 def blockcoder_signals(
     luma_THW: NDArray[np.uint8], *, constants: Mapping[str, int] | None = None, scalar: bool = False
 ) -> CodecSignals:

@@ -36,7 +36,7 @@ CODECS = frozenset(
     | {"wmv1", "wmv2", "flv", "flv1"}
 )
 """FFmpeg's names of the codecs whose vectors it exports."""
-_NAMES = "H.264, MPEG-1, MPEG-2, MPEG-4, MSMPEG4, WMV1, WMV2 and FLV1"
+CODEC_NAMES = "H.264, MPEG-1, MPEG-2, MPEG-4, MSMPEG4, WMV1, WMV2 and FLV1"
 
 
 class Native:
@@ -98,7 +98,7 @@ class Native:
 
 def _check_codec(name: str, codec: str) -> None:
     if codec not in CODECS:
-        cause = f"{name}: FFmpeg exports no motion vectors for {codec}; it does for {_NAMES}"
+        cause = f"{name}: FFmpeg exports no motion vectors for {codec}; it does for {CODEC_NAMES}"
         raise SignalUnavailableError(NAME, "motion vectors", cause, ["provider='x264proxy'"])
 
 
