@@ -21,7 +21,8 @@ _DECODERS: Mapping[str, tuple[str, ...]] = {
     "Theora": ("theora",),
     "FFV1": ("ffv1",),
 }
-_ENCODERS: Mapping[str, str] = {"libx264": "provider x264proxy and .mp4 previews"}
+_ENCODERS = ("libx264",)
+"""What provider ``x264proxy`` and .mp4 previews use."""
 
 
 def available_decoders() -> dict[str, str | None]:
@@ -32,11 +33,6 @@ def available_decoders() -> dict[str, str | None]:
 def available_encoders() -> dict[str, bool]:
     """Encoder that something here uses -> whether it is there."""
     return {name: _there(name, "w") for name in _ENCODERS}
-
-
-def encoder_purpose(name: str) -> str:
-    """What an encoder of :func:`available_encoders` is used for."""
-    return _ENCODERS[name]
 
 
 def ffmpeg_versions() -> dict[str, str]:
