@@ -46,7 +46,6 @@ def test_all_is_well_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"decode AV1", "blockcoder: known bits", "file to tokens", "encoder: float32", "preview .png"} <= set(
         by_name
     )
-    assert sum(check["seconds"] for check in found["checks"]) < 20
     assert set(found) == {
         *("ok", "versions", "ffmpeg", "decoders", "encoders", "providers", "cpu", "devices", "attention", "checks")
     }
@@ -304,7 +303,8 @@ def test_libraries_that_do_not_import_are_reported_and_hide_nothing_else(blocked
     status = {check["name"]: check["status"] for check in found["checks"]}
     assert len(status) == len(all_checks())
     assert status["encoder: float32"] == status["encoder: as it runs by default"] == "failed"
-    assert "ImportError" in found["devices"]["unknown"]
+    assert "ImportError" in found["attention"]["unknown"]
+    assert ("unknown" in found["devices"]) == ("torch" in blocked)
     assert status["installed versions"] == "ok"
     works = {"av": "blockcoder: known bits", "PIL": "blockcoder: known bits", "transformers": "file to tokens"}
     fails = {"av": "decode H.264", "numpy": "blockcoder: known bits", "PIL": "preview .png"}

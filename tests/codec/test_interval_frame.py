@@ -21,7 +21,7 @@ from onevision_encoder import tokenize
 from onevision_encoder.cli import main
 from onevision_encoder.codec import blockcoder_signals, compute_signals, get_provider, patch_scores, read_with_signals
 from onevision_encoder.codec.proxy import proxy_signals
-from onevision_encoder.errors import SignalUnavailableError
+from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.tokens import load_tokens
 from onevision_encoder.types import CodecSignals
 from onevision_encoder.video import FramesBefore, Sampling, Sizing, frames_from_array, luma_from_rgb, reader
@@ -295,6 +295,9 @@ def test_scores_of_a_file_and_the_whole_pipeline(
     path = files["b.mp4"]
     how: dict[str, Any] = {"sampling": Sampling(num_frames=6), "score": "bits"}
     assert not np.array_equal(patch_scores(path, interval="frame", **how), patch_scores(path, **how))
+    for source in (path, moving_object(frames=3)[0]):
+        with pytest.raises(InvalidArgumentError, match="compares sampled frames"):
+            patch_scores(source, score="frame_difference", interval="frame")
     by_interval = {}
     for interval in ("sample", "frame"):
         tokens = tokenize(path, budget=64, num_frames=6, interval=interval, score="bits")

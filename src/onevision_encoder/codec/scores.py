@@ -124,14 +124,17 @@ def patch_scores(
         source: luma as uint8 [T, H, W] with sides that are multiples of ``patch``; a FrameSequence; or a file (path,
             URL, bytes, file object), which is read with ``sampling`` and ``sizing`` (default: native size in patches of
             ``patch`` pixels).
-        patch: side in pixels. provider, interval: see :func:`compute_signals`.
-        score: see :func:`raw_scores`; or ``frame_difference`` (luma only, no provider is asked).
+        patch: side in pixels. provider, interval: see :func:`compute_signals`, of files :func:`read_with_signals`.
+        score: see :func:`raw_scores`; or ``frame_difference`` (luma of sampled frames only, no provider is asked).
     Returns:
         float32 [T, H / patch, W / patch], higher = less predictable.
     Raises:
-        InvalidArgumentError: a name, the patch, or sampling/sizing for frames in memory. ShapeError: no such array.
+        InvalidArgumentError: a name, the patch, sampling/sizing for frames in memory, or ``interval="frame"`` with
+            ``frame_difference``. ShapeError: no such array.
         SignalUnavailableError: the provider cannot give it; names what can. What reading raises, for files.
     """
+    if score == "frame_difference" and interval == "frame":
+        raise InvalidArgumentError("interval", interval, "'sample': score='frame_difference' compares sampled frames")
     if isinstance(source, FrameSequence | np.ndarray):
         for name, value in (("sampling", sampling), ("sizing", sizing)):
             if value is not None:

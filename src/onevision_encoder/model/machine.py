@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 
 import torch
-from transformers import utils
 
 from onevision_encoder.model.precision import inference_dtype, native_bf16_unit
 
@@ -48,6 +47,8 @@ def attention_implementations() -> dict[str, bool]:
 
 
 def _can(question: str) -> bool:
+    from transformers import utils  # here: devices can be told without
+
     asked = getattr(utils, question, None)
     return bool(asked()) if asked is not None else False
 
