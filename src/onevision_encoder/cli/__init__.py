@@ -20,10 +20,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
+    from onevision_encoder.cli.view import View
     from onevision_encoder.errors import OneVisionError
 
     words = sys.argv[1:] if argv is None else list(argv)
-    verbs: dict[str, Callable[..., Any]] = {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview}
+    verbs: dict[str, Callable[..., Any]] = {
+        "inspect": Inspect,
+        "tokens": Tokens,
+        "encode": Encode,
+        "preview": Preview,
+        "view": View,
+    }
     try:
         return int(_parse(words, verbs).run())
     except OneVisionError as error:
