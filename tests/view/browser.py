@@ -26,7 +26,8 @@ def chromium(*, width: int = 1280, height: int = 900) -> Iterator[Any]:
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service
 
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
     if browser is None or driver is None:
         pytest.skip(f"no Chromium on this machine: {NEEDS}")
     options = Options()

@@ -22,7 +22,9 @@ function ask(policy) {
 function reselect() {
   chosen = ask(state.policy);
   uniform = state.policy === "uniform" ? chosen : ask("uniform");
-  drawChart($("chart"), state.clip, countKinds(state.clip, chosen));
+  const counts = countKinds(state.clip, chosen);
+  drawChart($("chart"), state.clip, counts);
+  $("tallest").textContent = `up to ${number(Math.max(...counts.map(sum)) * unit())} of ${number(state.clip.perFrame * unit())}`;
   showShare();
   showCover();
   showCommand();
@@ -47,9 +49,9 @@ function draw() {
   const age = clip.pts[t] - clip.pts[held.from];
   $("note-uniform").textContent = (held.from === t ? "read now" : `held since ${seconds(age)} ago`) + (held.coarse ? ", coarse" : "");
   const heat = shown === "saliency" ? saliencyHeat(clip, signals.scores[state.score]) : signals.heat[shown];
-  drawHeat($("heat"), clip, t, heat, colors);
+  drawHeat($("heat"), clip, t, heat);
   if (state.arrows) drawVectors($("heat"), clip, t, signals);
-  $("note-heat").textContent = signals.starts[t] ? "a scene starts: nothing to predict from" : `${shown}, up to ${heat.top} ${heat.unit}`;
+  $("note-heat").textContent = signals.starts[t] ? "a scene starts: nothing to predict from" : `${shown === "saliency" ? `by ${state.score}` : shown}, up to ${heat.top} ${heat.unit}`.trim();
   drawChosen($("chosen"), clip, t, chosen, colors);
   const counts = countKinds(clip, chosen)[t], here = sum(counts) * unit();
   $("chosen").classList.toggle("anchor", counts[ANCHOR] > 0);

@@ -23,7 +23,7 @@ function drawChart(root, clip, counts) {
   const { width, up, down, gap } = CHART, step = width / clip.frames, bar = Math.max(step * 0.82, step - 2);
   root.replaceChildren();
   root.setAttribute("viewBox", `0 0 ${width} ${up + gap + down}`);
-  const most = clip.perFrame;
+  const most = Math.max(...counts.map(sum), 1);
   counts.forEach((byKind, t) => {
     let top = up;
     byKind.forEach((count, k) => {
@@ -34,7 +34,7 @@ function drawChart(root, clip, counts) {
     });
   });
   svg("line", { x1: 0, x2: width, y1: up, y2: up, class: "axis" }, root);
-  clip.keyframes.forEach((key, t) => key && svg("circle", { cx: t * step + bar / 2, cy: up + gap / 2, r: 4, class: "key" }, root));
+  clip.keyframes.forEach((key, t) => key && svg("rect", { x: t * step, y: up + 5, width: bar, height: 6, class: "key" }, root));
   if (clip.bytes) {
     const largest = Math.max(...clip.bytes, 1);
     clip.bytes.forEach((bytes, t) =>

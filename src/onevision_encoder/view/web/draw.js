@@ -80,10 +80,10 @@ function saliencyHeat(clip, score) {
   const top = Math.max(25000, known.length ? known[Math.floor(0.99 * (known.length - 1))] : 0);
   const level = Uint8Array.from(score.value, (value, at) =>
     score.ranked[Math.floor(at / units)] ? Math.min(HEAT_TOP, Math.round((value / top) * HEAT_TOP)) : HEAT_UNKNOWN);
-  return (score.heat = { rows, cols, cell, top: (top / 1e5).toPrecision(2), unit: "of 1", level });
+  return (score.heat = { rows, cols, cell, top: (top / 1e5).toPrecision(2), unit: "", level });
 }
 
-function drawHeat(canvas, clip, t, heat, colors) {
+function drawHeat(canvas, clip, t, heat) {
   const ctx = canvas.getContext("2d");
   const cells = new ImageData(heat.cols, heat.rows), first = t * heat.rows * heat.cols;
   for (let i = 0; i < heat.rows * heat.cols; i++) {
@@ -92,7 +92,7 @@ function drawHeat(canvas, clip, t, heat, colors) {
   }
   const small = new OffscreenCanvas(heat.cols, heat.rows);
   small.getContext("2d").putImageData(cells, 0, 0);
-  hatch(ctx, canvas, colors);
+  hatch(ctx, canvas);
   const scale = canvas.width / clip.width; // cells at the right and lower border may reach beyond the frame
   ctx.imageSmoothingEnabled = false;
   ctx.drawImage(small, 0, 0, heat.cols * heat.cell * scale, heat.rows * heat.cell * scale);
@@ -105,10 +105,10 @@ function drawHeat(canvas, clip, t, heat, colors) {
 }
 
 // What is not known is hatched, not black: black would say "nothing happened".
-function hatch(ctx, canvas, colors) {
-  ctx.fillStyle = colors.tone;
+function hatch(ctx, canvas) {
+  ctx.fillStyle = "#30363d";
   ctx.fillRect(0, 0, canvas.width, canvas.height);
-  ctx.strokeStyle = colors.rule;
+  ctx.strokeStyle = "#57606a";
   ctx.lineWidth = 2;
   ctx.beginPath();
   for (let x = -canvas.height; x < canvas.width; x += 24) {
