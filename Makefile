@@ -23,6 +23,7 @@ demo: .venv-demo/ready
 	$(DEMO_BIN)/ove tokens "$$video" --budget $(BUDGET) --out demo/tokens && \
 	$(DEMO_BIN)/ove encode "$$video" --budget $(BUDGET) --model $(MODEL) --out demo/embeddings && \
 	$(DEMO_BIN)/ove preview "$$video" --budget $(BUDGET) --out demo/preview.png && \
+	$(DEMO_BIN)/ove view "$$video" --budget $(BUDGET) --out demo/page.html && \
 	ls -l demo demo/tokens demo/embeddings
 
 test: .venv-test/ready

@@ -40,8 +40,16 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
+    from onevision_encoder.cli.view import View
 
-    return {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview, "doctor": Doctor}
+    return {
+        "inspect": Inspect,
+        "tokens": Tokens,
+        "encode": Encode,
+        "preview": Preview,
+        "view": View,
+        "doctor": Doctor,
+    }
 
 
 def _parse(words: list[str], verbs: dict[str, Callable[..., Any]]) -> Any:

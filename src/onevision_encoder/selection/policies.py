@@ -27,13 +27,19 @@ def choose_uniform(board: Board, budget: int) -> dict[str, Any]:
     return {"whole_frames": frames[:whole].tolist(), "coarse_frames": frames[whole:].tolist()}
 
 
+def random_order(board: Board, seed: int) -> NDArray[np.int64]:
+    """All content units of a clip in the order in which a simple random sample draws them: places t * U + u."""
+    draw_TU = np.random.default_rng(seed).random(board.free_TU.shape)
+    draw_TU[:, ~board.content_U] = np.inf
+    order: NDArray[np.int64] = np.argsort(draw_TU.ravel(), kind="stable")
+    return order[: board.frames * board.per_frame]
+
+
 def choose_random(board: Board, budget: int, seed: int) -> dict[str, Any]:
     """A simple random sample of all content units (no strata)."""
-    draw_TU = np.random.default_rng(seed).random(board.free_TU.shape)
-    draw_TU[~board.free_TU] = np.inf
-    chosen = np.zeros(draw_TU.size, np.bool_)
-    chosen[np.argsort(draw_TU.ravel(), kind="stable")[:budget]] = True
-    board.take(chosen.reshape(draw_TU.shape), Kind.FILL)
+    chosen = np.zeros(board.free_TU.size, np.bool_)
+    chosen[random_order(board, seed)[:budget]] = True
+    board.take(chosen.reshape(board.free_TU.shape), Kind.FILL)
     return {"seed": seed}
 
 

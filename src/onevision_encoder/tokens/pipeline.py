@@ -115,6 +115,8 @@ def read_clip(source: Any, config: TokenizeConfig | None = None, **options: Any)
             interval=config.signals.interval,
             on_damage=config.signals.on_damage,
         )
+    elif isinstance(source, FrameSequence):
+        frames = source
     else:
         frames = read_media(source, sampling=config.sampling, sizing=config.sizing, on_damage=config.signals.on_damage)
     frames, resolved = lower_resolution(frames, config.selection)

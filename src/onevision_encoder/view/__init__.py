@@ -1,4 +1,4 @@
-"""view/: pictures of what was chosen: RGB arrays, contact sheets, and PNG, GIF and MP4 files."""
+"""view/: pictures of what was chosen: RGB arrays, contact sheets, PNG, GIF and MP4 files, and HTML pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onevision_encoder.view.animation import animation_frames as animation_frames
+    from onevision_encoder.view.page import Page as Page
+    from onevision_encoder.view.page import make_page as make_page
     from onevision_encoder.view.preview import write_preview as write_preview
     from onevision_encoder.view.render import render_frames as render_frames
     from onevision_encoder.view.sheet import contact_sheet as contact_sheet
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "animation_frames": "animation",
+    "Page": "page",
     "contact_sheet": "sheet",
+    "make_page": "page",
     "render_frames": "render",
     "write_preview": "preview",
     "DARK": "style",

@@ -75,7 +75,7 @@ def heat_of(frames: FrameSequence, selection: Selection, signals: CodecSignals, 
     known_Tyx = np.broadcast_to((signals.valid_T & ~signals.cut_T)[:, None, None], values_Tyx.shape)
     if name == "motion":
         known_Tyx = known_Tyx & ~signals.intra_Tyx
-    return Heat(name=name, values_Tyx=values_Tyx, known_Tyx=known_Tyx, top=_top(name, values_Tyx[known_Tyx]))
+    return Heat(name=name, values_Tyx=values_Tyx, known_Tyx=known_Tyx, top=top_of(name, values_Tyx[known_Tyx]))
 
 
 def _saliency(frames: FrameSequence, selection: Selection, signals: CodecSignals) -> Heat:
@@ -84,12 +84,13 @@ def _saliency(frames: FrameSequence, selection: Selection, signals: CodecSignals
         raise InvalidArgumentError("heat", "saliency", "bits | residual | motion: the selection's settings are unknown")
     made = clip_saliency(frames, signals, score=config["score"], camera=config["camera"])
     known_Tyx = np.broadcast_to(made.ranked_T[:, None, None], made.value_Thw.shape)
-    top = _top("saliency", made.value_Thw[known_Tyx])
+    top = top_of("saliency", made.value_Thw[known_Tyx])
     cell = frames.patch * frames.merge
     return Heat(name="saliency", values_Tyx=made.value_Thw, known_Tyx=known_Tyx, top=top, cell=cell)
 
 
-def _top(name: HeatName, seen: NDArray[np.float32]) -> float:
+def top_of(name: str, seen: NDArray[np.floating]) -> float:
+    """Hot end of the scale of signal ``name``, given the values known of it."""
     return max(_LEAST_TOP[name], float(np.percentile(seen, 99)) if seen.size else 0.0)
 
 

@@ -1,0 +1,128 @@
+"""The page as a file: self-contained, safe whatever names it holds, refused where it could not be true."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clips import moving_square, write_video
+from drawn import clip
+
+from onevision_encoder.cli import main
+from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
+from onevision_encoder.selection import SelectionConfig, select
+from onevision_encoder.selection.board import Board
+from onevision_encoder.selection.policies import random_order
+from onevision_encoder.types import FrameSequence
+from onevision_encoder.view import Page, make_page
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("page") / "it's a clip.mp4", moving_square(frames=12), fps=10)
+
+
+def data(document: str, name: str) -> Any:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', document, re.S)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_nothing_is_loaded_from_anywhere(video: Path) -> None:
+    document = make_page(video, budget=100).html
+    assert not re.search(r"""(?:src|href|url\()\s*=?\s*["']?(?:https?:)?//""", document)
+    assert "default-src 'none'" in document
+    links = {found for found in re.findall(r"https?://[^\s\"'<>)]+", document)}
+    assert links <= {"http://www.w3.org/2000/svg"}  # a name, not an address
+
+
+def test_the_page_states_the_clip(video: Path) -> None:
+    found = data(make_page(video, budget=100, num_frames=6).html, "clip-0")
+    assert (found["frames"], found["rows"], found["cols"], found["perFrame"]) == (6, 8, 8, 64)
+    assert found["frameIndex"] == [0, 2, 4, 6, 8, 11]
+    assert len(found["pictures"]) == 6
+    assert found["command"] == [
+        "ove",
+        "tokens",
+        f"'{str(video).replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}'",
+        "--num-frames",
+        "6",
+    ]
+    assert found["start"] == {
+        "policy": "codec",
+        "budget": 100,
+        "score": SelectionConfig().score,
+        "provider": "blockcoder",
+    }
+    assert sum(found["bytes"]) <= video.stat().st_size
+    assert min(found["bytes"]) > 0
+
+
+def test_bytes_are_those_since_the_sampled_frame_before(video: Path) -> None:
+    import av
+
+    with av.open(str(video)) as container:
+        packets = [(packet.pts, packet.size) for packet in container.demux(video=0) if packet.size]
+    sizes = [size for _, size in sorted(packets)]
+    found = data(make_page(video, num_frames=4).html, "clip-0")
+    index = found["frameIndex"]
+    assert found["bytes"] == [sizes[0], *(sum(sizes[a + 1 : b + 1]) for a, b in itertools.pairwise(index))]
+
+
+def test_names_cannot_break_out_of_the_page() -> None:
+    hostile = "</script><!--<img src=x onerror=alert(1)>&amp;@DATA@"
+    document = make_page(clip(3, name=hostile), title=hostile, budget=10).html
+    assert hostile not in document
+    assert data(document, "clip-0")["name"].endswith("@DATA@")
+    assert document.count("<script") == document.count("</script>") == 3
+
+
+@pytest.mark.parametrize("policy", ["dense", "run_length", "tiled", "uniform_lowres"])
+def test_policies_that_a_page_cannot_choose_by_are_refused(policy: str, video: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="codec, uniform, random"):
+        make_page(video, policy=policy)
+
+
+def test_refusals(video: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="at least one clip"):
+        Page(clips=[])
+    with pytest.raises(InvalidArgumentError, match="at least one clip"):
+        make_page()
+    with pytest.raises(SignalUnavailableError):
+        make_page(clip(3), providers=["native"])
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(video: Path) -> None:
+    shown = make_page(video)._repr_html_()
+    assert shown.startswith("<iframe srcdoc=")
+    assert "<script" not in shown  # all of it escaped
+
+
+def test_random_order_is_the_policy_random() -> None:
+    frames: FrameSequence = clip(5)
+    board = Board(frames)
+    for budget in (1, 40, 5 * board.per_frame):
+        made = select(frames, None, SelectionConfig(policy="random", budget=budget, seed=7))
+        units = np.sort(random_order(Board(frames), 7)[:budget])
+        np.testing.assert_array_equal(np.ravel_multi_index(tuple(made.positions_K3.T), made.shape), units)
+
+
+def test_broken_files_leave_a_page_of_the_others(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video at all")
+    page = tmp_path / "page.html"
+    assert main(["view", str(broken), "--out", str(page)]) == 1
+    assert not page.exists()
+    assert main(["view", str(broken), str(video), "--out", str(page)]) == 1
+    assert "broken.mp4" in capsys.readouterr().err
+    entries = data(page.read_text(encoding="utf-8"), "entries")
+    assert [entry.get("error") is None for entry in entries] == [True, False]
+    assert main(["view", str(video), "--out", str(tmp_path / "page.pdf")]) == 2
+    assert main(["view", str(video), "--policy", "dense", "--out", str(page)]) == 2
