@@ -27,7 +27,7 @@ from onevision_encoder.video.decode import (
 )
 from onevision_encoder.video.geometry import SizePlan, content_mask, display_size, plan_size
 from onevision_encoder.video.index import PacketTable, read_table
-from onevision_encoder.video.sampling import choose_frames
+from onevision_encoder.video.sampling import choose_frames, frame_slots
 from onevision_encoder.video.sidedata import side_data
 from onevision_encoder.video.source import OpenedSource
 from onevision_encoder.video.versions import library_versions
@@ -129,7 +129,8 @@ def read_video(
         "missing_frame_index": missing,
         **_how(frames, table, log),
     }
-    return _sequence(frames, table, log, lost, provenance)
+    sequence = _sequence(frames, table, log, lost, provenance)
+    return replace(sequence, slot_T=frame_slots(table.facts.pts_seconds_N, sampling, sequence.frame_index_T))
 
 
 def _read(
