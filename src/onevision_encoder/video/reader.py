@@ -27,6 +27,7 @@ from onevision_encoder.video.decode import (
 )
 from onevision_encoder.video.geometry import SizePlan, content_mask, display_size, plan_size
 from onevision_encoder.video.index import PacketTable, read_table
+from onevision_encoder.video.overlap import for_each_frame
 from onevision_encoder.video.sampling import choose_frames, frame_slots
 from onevision_encoder.video.sidedata import side_data
 from onevision_encoder.video.source import OpenedSource
@@ -150,9 +151,7 @@ def _read(
 
 def _collect(frames: _Collector, wanted: Sequence[int], decoded: Any) -> None:
     chosen = frozenset(wanted)
-    for index, frame in decoded:
-        if index in chosen:
-            frames.add(index, frame)
+    for_each_frame(((index, frame) for index, frame in decoded if index in chosen), frames.add)
 
 
 def _read_observed(
