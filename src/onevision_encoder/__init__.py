@@ -5,8 +5,9 @@ The import is light: torch, transformers and av load when a name that needs them
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
     from onevision_encoder.codec import patch_scores as patch_scores
@@ -51,14 +52,4 @@ _HOME = {
     "write_preview": "view",
 }
 
-__all__ = ["__version__", *_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, eager=("__version__",))

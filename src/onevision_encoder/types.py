@@ -22,6 +22,9 @@ from onevision_encoder.checks import freeze, require, require_dtypes, require_fi
 CELL = 8
 """Side of a signal cell in pixels of the sized frame."""
 
+TIME_SLOTS = 64
+"""Length of the time axis that the published weights know (``rope_temporal_size``)."""
+
 Interval = Literal["sample", "frame"]
 Order = Literal["raster", "block2"]
 Layout = Literal["frames", "tiled"]
@@ -79,6 +82,7 @@ class FrameSequence:
         keyframe_T: bool, the source coded the frame without reference to others.
         patch: side of a patch in pixels. merge: patches per side of a selection unit (1 or 2).
         content_hw: bool [h, w], False where a patch holds letterbox padding; None = all content.
+        slot_T: int64, place of each frame among 64 slots of what was sampled from (``time="slots"``); None = unknown.
     Raises:
         ShapeError: an invariant does not hold.
     """
@@ -92,6 +96,7 @@ class FrameSequence:
     source: SourceInfo
     merge: int = 1
     content_hw: NDArray[np.bool_] | None = None
+    slot_T: NDArray[np.int64] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     __repr__ = short_repr
 
@@ -131,6 +136,11 @@ class FrameSequence:
         )
         if self.content_hw is not None:
             require(self.content_hw.shape == self.grid, "content_hw", self.content_hw.shape, f"{self.grid}")
+        if (slots := self.slot_T) is not None:
+            fits = slots.shape == (T,) and bool(
+                np.all(np.diff(slots) >= 0) and slots[0] >= 0 and slots[-1] < TIME_SLOTS
+            )
+            require(fits, "slot_T", slots.tolist(), f"{T} slots from 0 to {TIME_SLOTS - 1}, never decreasing")
         freeze(self)
 
     @property

@@ -31,8 +31,23 @@ def test_index_and_seconds() -> None:
     assert model_time(pts, "seconds", ticks_per_second=2.0).tolist() == [0, 1, 4]
     with pytest.raises(InvalidArgumentError, match="ticks_per_second=0"):
         model_time(pts, "seconds", ticks_per_second=0)
-    with pytest.raises(InvalidArgumentError, match="'virtual', 'index', 'seconds'"):
+    with pytest.raises(InvalidArgumentError, match="'virtual', 'slots', 'index', 'seconds'"):
         model_time(pts, "frames")  # type: ignore[arg-type]
+
+
+def test_slots_are_the_frames_own() -> None:
+    pts, slots = np.arange(4.0), np.array([3, 11, 40, 63])
+    time = model_time(pts, "slots", slot_T=slots)
+    assert time.dtype == np.float32
+    assert time.tolist() == [3, 11, 40, 63]
+    assert model_time(pts, "virtual", slot_T=slots).tolist() == [0, 21, 42, 63]
+
+
+def test_slots_that_are_unknown_or_shared_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="carry no slot_T"):
+        model_time(np.arange(3.0), "slots")
+    with pytest.raises(InvalidArgumentError, match=r"frames 1 and 2 of 3 both have slot 7.*divides 64"):
+        model_time(np.arange(3.0), "slots", slot_T=np.array([0, 7, 7]))
 
 
 def test_tiled_frames_become_one_tall_picture_at_time_zero() -> None:

@@ -100,6 +100,9 @@ def test_window_without_frames() -> None:
         {"num_frames": -3},
         {"num_frames": 2.5},
         {"num_frames": True},
+        {"pattern": "evenly"},
+        {"bin_frame": "last"},
+        {"frame_seed": -1},
         {"fps": 0},
         {"fps": float("nan")},
         {"start_seconds": -1.0},
@@ -115,7 +118,16 @@ def test_values_out_of_range(arguments: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"fps": "2"}, {"fps": True}, {"start_seconds": "1"}, {"end_seconds": [1]}, {"num_frames": "8"}, {"fps": 1j}],
+    [
+        {"pattern": ["bins"]},
+        {"frame_seed": 1.5},
+        {"fps": "2"},
+        {"fps": True},
+        {"start_seconds": "1"},
+        {"end_seconds": [1]},
+        {"num_frames": "8"},
+        {"fps": 1j},
+    ],
 )
 def test_values_of_a_wrong_type(arguments: dict[str, object]) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
@@ -169,3 +181,5 @@ def test_every_option_explains_itself() -> None:
         for text in (str(config.__doc__), *told.values()):
             assert text.endswith(".")
             assert "`" not in text
+            # tyro starts a new line in the help where the source does, so that lines hold whole sentences
+            assert all(line.endswith(".") for line in text.splitlines())

@@ -49,11 +49,14 @@ def summarise(reading: ClipReading) -> dict[str, Any]:
             "patch": frames.patch,
             "frame_index": frames.frame_index_T.tolist(),
             "pts_seconds": np.round(frames.pts_seconds_T, 6).tolist(),
+            "sampling": frames.provenance.get("sampling"),
+            "model_time": None if selection.layout == "tiled" else reading.model_time_T.tolist(),
             "keyframes": np.flatnonzero(frames.keyframe_T).tolist(),
         },
         "signals": None if reading.signals is None else _signals(reading.signals, frames.pts_seconds_T),
         "selection": {
             "tokens": len(selection),
+            "layout": selection.layout,
             "of": selection.provenance["available"],
             "tokens_per_frame": selection.tokens_per_frame_T.tolist(),
             "kinds": {kind.name.lower(): int((selection.kind_K == kind).sum()) for kind in Kind},
@@ -101,6 +104,8 @@ def _text(facts: Mapping[str, Any]) -> str:
         f"sampled    {counted(sampled['frames'], 'frame')} at {sampled['width']}x{sampled['height']}, "
         f"{sampled['pts_seconds'][0]:.2f} s to {sampled['pts_seconds'][-1]:.2f} s: "
         f"{sampled['grid'][0]}x{sampled['grid'][1]} patches of {sampled['patch']}",
+        *([] if sampled["sampling"] is None else [f"pattern    {_pattern(sampled['sampling'])}"]),
+        f"time       {_times(sampled['model_time'], chosen)}",
     ]
     if signals is not None and sampled["frames"] > 1:
         scenes = ", ".join(f"{t:.2f}" for t in signals["cuts_seconds"])
@@ -116,6 +121,26 @@ def _text(facts: Mapping[str, Any]) -> str:
         *(f"           {_sparkline(part, chosen['tokens_per_frame'])}" for part in _lines(chosen["tokens_per_frame"])),
     ]
     return "\n".join(lines)
+
+
+def _pattern(sampling: Mapping[str, Any]) -> str:
+    """How frames were chosen, in words."""
+    on_grid = f" on a grid of {sampling['fps']:g} frames a second" if sampling["fps"] else ""
+    if sampling["num_frames"] is None:
+        return f"every frame{on_grid}"
+    if sampling["pattern"] == "uniform":
+        return f"at most {counted(sampling['num_frames'], 'frame')}, evenly spread{on_grid}"
+    seed = f", seed {sampling['frame_seed']}" if sampling["bin_frame"] == "random" else ""
+    return f"one frame ({sampling['bin_frame']}{seed}) of each of {counted(sampling['num_frames'], 'bin')}{on_grid}"
+
+
+def _times(model_time: list[float] | None, chosen: Mapping[str, Any]) -> str:
+    """What the encoder sees as the time of the frames."""
+    if model_time is None:
+        tiles = sum(n > 0 for n in chosen["tokens_per_frame"])
+        return f"0: {counted(tiles, 'tile')} in one tall picture"
+    shown = " ".join(f"{t:.4g}" for t in model_time[:16])
+    return f"{shown} ... {model_time[-1]:.4g}" if len(model_time) > 16 else shown
 
 
 def _words(spread: Mapping[str, float] | None, unit: str) -> str:

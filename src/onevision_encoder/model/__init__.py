@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
-    from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
-    from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
-    from onevision_encoder.model.encoder import OneVisionEncoderModel
-    from onevision_encoder.model.loading import LoadedEncoder, load_encoder
+    from onevision_encoder.model.configuration import PRESETS as PRESETS
+    from onevision_encoder.model.configuration import OneVisionEncoderConfig as OneVisionEncoderConfig
+    from onevision_encoder.model.configuration import preset_config as preset_config
+    from onevision_encoder.model.embed import Embeddings as Embeddings
+    from onevision_encoder.model.embed import embed_tokens as embed_tokens
+    from onevision_encoder.model.embed import normalize_patches as normalize_patches
+    from onevision_encoder.model.embedding_file import ClipEmbeddings as ClipEmbeddings
+    from onevision_encoder.model.embedding_file import load_embeddings as load_embeddings
+    from onevision_encoder.model.embedding_file import save_embeddings as save_embeddings
+    from onevision_encoder.model.encoder import OneVisionEncoderModel as OneVisionEncoderModel
+    from onevision_encoder.model.loading import LoadedEncoder as LoadedEncoder
+    from onevision_encoder.model.loading import load_encoder as load_encoder
 
 _HOME = {
     "ClipEmbeddings": "embedding_file",
@@ -27,27 +35,4 @@ _HOME = {
     "save_embeddings": "embedding_file",
 }
 
-__all__ = [
-    "PRESETS",
-    "ClipEmbeddings",
-    "Embeddings",
-    "LoadedEncoder",
-    "OneVisionEncoderConfig",
-    "OneVisionEncoderModel",
-    "embed_tokens",
-    "load_embeddings",
-    "load_encoder",
-    "normalize_patches",
-    "preset_config",
-    "save_embeddings",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

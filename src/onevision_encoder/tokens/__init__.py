@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
     from onevision_encoder.tokens.files import atomic_path as atomic_path
@@ -56,10 +57,4 @@ _HOME = {
     "save_tokens": "store",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -31,7 +31,7 @@ def make_tokens(
 
     ``signals`` and ``request`` only add to the provenance: who computed them and how, what was asked for.
     """
-    time_T = model_time(frames.pts_seconds_T, time, ticks_per_second=ticks_per_second)
+    time_T = model_time(frames.pts_seconds_T, time, ticks_per_second=ticks_per_second, slot_T=frames.slot_T)
     clip = ClipInfo(
         name=frames.source.name,
         patch=frames.patch,

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onevision_encoder.codec import ProviderName, read_with_signals
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection import SelectionConfig, lower_resolution, needs_signals, select
 from onevision_encoder.tokens.packing import make_tokens
-from onevision_encoder.tokens.positions import TimeMode
+from onevision_encoder.tokens.positions import TimeMode, model_time
 from onevision_encoder.types import CodecSignals, FrameSequence, Interval, PatchTokens, Selection
 from onevision_encoder.video import OnDamage, Sampling, Sizing, read_media
 
@@ -35,7 +38,9 @@ class TimeConfig:
     """What time the encoder sees."""
 
     time: TimeMode = "virtual"
-    """virtual: 0 to 63 whatever the length, as the published weights expect. index: 0, 1, 2 ... seconds."""
+    """virtual: the frames spread over 0 to 63, as the published weights expect.
+    slots: each frame at its own place among 64 slots of the window it was sampled from.
+    index: 0, 1, 2 ... seconds: its time in the video times ticks_per_second."""
     ticks_per_second: float = 1.0
     """Scale of time seconds."""
 
@@ -81,6 +86,14 @@ class ClipReading:
     signals: CodecSignals | None
     selection: Selection
     config: TokenizeConfig
+
+    @property
+    def model_time_T(self) -> NDArray[np.float32]:
+        """The time of each frame as the encoder sees it (layout ``tiled``: t = 0). Raises as model_time does."""
+        frames, times = self.frames, self.config.times
+        return model_time(
+            frames.pts_seconds_T, times.time, ticks_per_second=times.ticks_per_second, slot_T=frames.slot_T
+        )
 
     def tokens(self) -> PatchTokens:
         """The pixels and positions of what was chosen."""

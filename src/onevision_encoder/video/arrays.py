@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -18,7 +18,7 @@ from onevision_encoder.video.color import luma_from_rgb, place, resize_rgb
 from onevision_encoder.video.config import Sampling, Sizing
 from onevision_encoder.video.geometry import content_mask, plan_size
 from onevision_encoder.video.modes import pillow_rgb
-from onevision_encoder.video.sampling import uniform_indices
+from onevision_encoder.video.sampling import pattern_indices, slot_numbers
 from onevision_encoder.video.versions import library_versions
 
 _ACCEPTED = (
@@ -43,9 +43,9 @@ def frames_in_memory(
 ) -> FrameSequence:
     """What :func:`onevision_encoder.video.read_media` makes of frames in memory.
 
-    ``num_frames`` samples them evenly; ``frame_index_T`` counts what was given, and ``pts_seconds_T`` is that index
-    (``source.timestamps="none"``). PIL images are treated as image files are. One [H, W, 3] array or PIL image is an
-    image.
+    ``num_frames`` and ``pattern`` sample them; ``frame_index_T`` counts what was given, and ``pts_seconds_T`` is that
+    index (``source.timestamps="none"``). PIL images are treated as image files are. One [H, W, 3] array or PIL image is
+    an image.
 
     Raises:
         ShapeError: anything but uint8 RGB frames of one size; a PIL image whose black and white nothing tells.
@@ -53,7 +53,7 @@ def frames_in_memory(
     """
     sampling, sizing = sampling or Sampling(), sizing or Sizing()
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim == 3):
-        return _read([source], np.zeros(1, np.int64), sizing, is_image=True)
+        return _read([source], np.zeros(1, np.int64), sizing, is_image=True, sampling=sampling)
     for name in ("fps", "start_seconds", "end_seconds"):
         if getattr(sampling, name) is not None:
             allowed = "None: frames in memory carry no times: sample them before, or give a file"
@@ -64,7 +64,8 @@ def frames_in_memory(
         raise ShapeError("source", _describe(source), _ACCEPTED)
     if not len(source):
         raise ShapeError("source", f"an empty {type(source).__name__}", _ACCEPTED)
-    return _read(source, uniform_indices(len(source), sampling.num_frames), sizing, is_image=False, before=before)
+    chosen = pattern_indices(len(source), sampling)
+    return _read(source, chosen, sizing, is_image=False, sampling=sampling, before=before)
 
 
 def _read(
@@ -73,6 +74,7 @@ def _read(
     sizing: Sizing,
     *,
     is_image: bool,
+    sampling: Sampling,
     before: FramesBefore | None = None,
 ) -> FrameSequence:
     """Convert one frame after the other, so that no more than the sampled ones, sized, are held."""
@@ -106,9 +108,11 @@ def _read(
         is_image=is_image,
         timestamps="none",
     )
-    notes = {"alpha": "dropped"} if alpha else {}
-    sampled = {} if is_image else {"num_frames": len(index_T)}
-    return sequence(np.stack(sized), index_T, index_T.astype(np.float64), info, sizing, {**sampled, **notes})
+    notes: dict[str, Any] = {"alpha": "dropped"} if alpha else {}
+    if not is_image:
+        notes = {"sampling": asdict(sampling), **notes}
+    made = sequence(np.stack(sized), index_T, index_T.astype(np.float64), info, sizing, notes)
+    return replace(made, slot_T=slot_numbers(index_T, count, sampling.pattern))
 
 
 def _rgb_of(frame: Any) -> tuple[NDArray[np.uint8], str, bool]:
@@ -192,7 +196,7 @@ def sequence(
     sizing: Sizing,
     notes: Mapping[str, Any],
 ) -> FrameSequence:
-    """Pictures that :func:`size_rgb` sized, and how."""
+    """Pictures that :func:`size_rgb` sized, and how. ``slot_T`` is that of a clip of exactly these frames."""
     plan = plan_size(info.height, info.width, sizing)
     return FrameSequence(
         rgb_THW3=sized_THW3,
@@ -203,6 +207,7 @@ def sequence(
         patch=sizing.patch,
         merge=sizing.merge,
         content_hw=content_mask(plan, sizing.patch),
+        slot_T=slot_numbers(np.arange(len(index_T)), len(index_T), "uniform"),
         source=info,
         provenance={
             "sizing": asdict(sizing),

@@ -32,15 +32,17 @@ image, or a list of PIL images or [H, W, 3] arrays; what needs a file refuses th
 
 Recipe = Literal["native", "crop224", "image448", "letterbox"]
 OnDamage = Literal["partial", "error"]
+Pattern = Literal["uniform", "bins"]
+BinFrame = Literal["first", "middle", "random"]
 
 
-def _whole_number(config: object, name: str, *, none: bool = False) -> None:
-    """An integer >= 1 of any kind (numpy's, say) becomes an int."""
+def _whole_number(config: object, name: str, *, none: bool = False, least: int = 1) -> None:
+    """An integer >= least of any kind (numpy's, say) becomes an int."""
     value = getattr(config, name)
     if none and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise InvalidArgumentError(name, value, "an integer >= 1" + (" or None" if none else ""))
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InvalidArgumentError(name, value, f"an integer >= {least}" + (" or None" if none else ""))
     object.__setattr__(config, name, int(value))
 
 
@@ -57,30 +59,49 @@ def _real_number(config: object, name: str, allowed: str, *, zero: bool) -> None
     object.__setattr__(config, name, number)
 
 
+def _one_of(config: object, name: str, choices: object) -> None:
+    if getattr(config, name) not in get_args(choices):
+        raise InvalidArgumentError(name, getattr(config, name), "one of " + ", ".join(get_args(choices)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Which frames of a video. Without fps they are spread evenly, never one twice."""
+    """Which frames of a video, never one twice."""
 
     num_frames: int | None = 64
-    """How many frames at most, 1 or more: evenly spread from the first to the last of the window. A window with fewer
-    frames gives all of them. None takes every frame."""
+    """How many frames at most, 1 or more, chosen by pattern. None takes every frame.
+    A window with fewer frames gives all of them."""
+
+    pattern: Pattern = "uniform"
+    """uniform: evenly spread from the first to the last frame of the window.
+    bins: the window is cut into num_frames equal bins and gives one frame of each, see bin_frame."""
+
+    bin_frame: BinFrame = "middle"
+    """Which frame of a bin is taken: the first, the middle one, or one at random."""
+
+    frame_seed: int = 0
+    """Seed of bin_frame random, 0 or more. The same seed takes the same places in the bins of every video."""
 
     fps: float | None = None
-    """Frames a second, above 0: takes the frames nearest to a regular grid in time that starts at the window's first
-    frame. Where that gives more than num_frames they are thinned evenly."""
+    """Frames a second, above 0: the frames nearest to a regular grid in time from the window's first frame on.
+    Where that gives more than num_frames they are thinned by pattern."""
 
     start_seconds: float | None = None
     """Start of the window in seconds from the first frame of the video. None starts at the first frame."""
 
     end_seconds: float | None = None
-    """End of the window in seconds from the first frame of the video; a frame at that very time is left out. None runs
-    to the last frame."""
+    """End of the window in seconds from the first frame of the video. None runs to the last frame.
+    A frame at that very time is left out."""
 
-    # num_frames: trunc(linspace(0, N - 1, num_frames)) over the N frames of the window, the published encoder's rule.
+    # uniform: trunc(linspace(0, N - 1, num_frames)) over the N frames of the window, the published encoder's rule.
+    # bins: frame f lies in bin f * num_frames // N. The published encoder was trained on random frames of 8 bins.
     # fps: ties go to the earlier frame, and a frame nearest to several points of the grid is taken once.
 
     def __post_init__(self) -> None:
         _whole_number(self, "num_frames", none=True)
+        _whole_number(self, "frame_seed", least=0)
+        _one_of(self, "pattern", Pattern)
+        _one_of(self, "bin_frame", BinFrame)
         _real_number(self, "fps", "a finite number > 0 or None", zero=False)
         for name in ("start_seconds", "end_seconds"):
             _real_number(self, name, "a finite number of seconds >= 0 or None", zero=True)
@@ -101,9 +122,10 @@ class Sizing:
     """Patches a side of a selection unit: 1, or 2 where a 2x2 merge follows."""
 
     recipe: Recipe = "native"
-    """How a picture is brought to size. native keeps its aspect ratio as well as the multiples allow, within
-    max_patches, and never enlarges it beyond rounding. crop224 and image448 resize the short side to 224 or 448
-    (bicubic) and crop the centre square. letterbox fits the long side to side, on a black square."""
+    """How a picture is brought to size.
+    native keeps its aspect ratio as well as the multiples allow, within max_patches, never enlarged beyond rounding.
+    crop224 and image448 resize the short side to 224 or 448 (bicubic) and crop the centre square.
+    letterbox fits the long side to side, on a black square."""
 
     max_patches: int = 256
     """Most patches a frame may have with the native recipe; other recipes do not look at it."""
@@ -120,8 +142,7 @@ class Sizing:
         _whole_number(self, "side", none=True)
         if self.merge not in (1, 2):
             raise InvalidArgumentError("merge", self.merge, "1 or 2")
-        if self.recipe not in get_args(Recipe):
-            raise InvalidArgumentError("recipe", self.recipe, "one of " + ", ".join(get_args(Recipe)))
+        _one_of(self, "recipe", Recipe)
         if self.recipe == "native" and self.max_patches < self.merge**2:
             raise InvalidArgumentError("max_patches", self.max_patches, f"at least one unit: >= {self.merge**2}")
         if self.recipe != "native":

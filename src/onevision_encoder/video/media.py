@@ -26,9 +26,9 @@ def read_media(
     """:func:`read_image` for a still image (told by its content), else :func:`read_video`; and frames in memory.
 
     In memory: a uint8 RGB array [T, H, W, 3], or a list or tuple of PIL images or uint8 [H, W, 3] arrays of one size,
-    of which ``sampling.num_frames`` are taken evenly; ``frame_index_T`` counts what was given. One array [H, W, 3] or
-    PIL image is a still image. Sampling and observer have no meaning for a still image and are not looked at. A
-    :class:`FramesBefore` as observer is filled from frames in memory as from a video.
+    of which ``sampling.num_frames`` are taken by ``pattern``; ``frame_index_T`` counts what was given. One array
+    [H, W, 3] or PIL image is a still image. Sampling and observer have no meaning for a still image and are not looked
+    at. A :class:`FramesBefore` as observer is filled from frames in memory as from a video.
 
     Raises:
         What the two raise. ShapeError: frames in memory of another kind. InvalidArgumentError: a sampling in seconds or

@@ -28,7 +28,8 @@ from onevision_encoder.video.decode import (
 )
 from onevision_encoder.video.geometry import SizePlan, content_mask, display_size, plan_size
 from onevision_encoder.video.index import PacketTable, read_table
-from onevision_encoder.video.sampling import choose_frames
+from onevision_encoder.video.overlap import for_each_frame
+from onevision_encoder.video.sampling import choose_frames, frame_slots
 from onevision_encoder.video.sidedata import side_data
 from onevision_encoder.video.source import OpenedSource
 from onevision_encoder.video.versions import library_versions
@@ -140,7 +141,8 @@ def read_video(
         "missing_frame_index": missing,
         **_how(frames, table, log),
     }
-    return _sequence(frames, table, log, lost, provenance)
+    sequence = _sequence(frames, table, log, lost, provenance)
+    return replace(sequence, slot_T=frame_slots(table.facts.pts_seconds_N, sampling, sequence.frame_index_T))
 
 
 def _read(
@@ -163,12 +165,15 @@ def _read(
 
 
 def _collect(frames: _Collector, wanted: Sequence[int], preceding: Sequence[int], decoded: Any) -> None:
-    chosen, before = frozenset(wanted), frozenset(preceding)
-    for index, frame in decoded:
+    chosen, needed = frozenset(wanted), frozenset([*wanted, *preceding])
+
+    def keep(index: int, frame: av.VideoFrame) -> None:
         if index in chosen:
             frames.add(index, frame)
-        elif index in before:
+        else:
             frames.hold(index, frame)
+
+    for_each_frame(((index, frame) for index, frame in decoded if index in needed), keep)
 
 
 def _read_observed(

@@ -37,6 +37,7 @@ def resize_frames(
         frame_index_T=frames.frame_index_T[kept],
         pts_seconds_T=frames.pts_seconds_T[kept],
         keyframe_T=frames.keyframe_T[kept],
+        slot_T=None if frames.slot_T is None else frames.slot_T[kept],
         provenance={
             **frames.provenance,
             "resized_again": {
