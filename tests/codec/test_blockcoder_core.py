@@ -122,14 +122,14 @@ def test_four_threads_at_once_give_what_one_gives_and_the_gil_is_free() -> None:
             for a, b in zip(pool.map(blockcoder_signals, clips), expected, strict=True):
                 assert_same(a, b)
 
-    long_THW = np.random.default_rng(0).integers(0, 256, (40, 224, 224), np.uint8)
+    long_THW = np.random.default_rng(0).integers(0, 256, (300, 224, 224), np.uint8)
     worker = threading.Thread(target=blockcoder_signals, args=(long_THW,))
     worker.start()
     ticks = 0
     while worker.is_alive():  # with the GIL held we would see none of the time it takes
         time.sleep(0.001)
         ticks += 1
-    assert ticks > 5
+    assert ticks > 3  # however busy the machine
 
 
 def float_dct() -> np.ndarray:
