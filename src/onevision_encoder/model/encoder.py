@@ -91,6 +91,7 @@ class OneVisionEncoderModel(PreTrainedModel):
         visible_indices: Tensor | None = None,
         patch_positions: Tensor | None = None,
         cu_seqlens: Tensor | Sequence[int] | None = None,
+        window_cu_seqlens: Tensor | Sequence[int] | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -110,7 +111,9 @@ class OneVisionEncoderModel(PreTrainedModel):
                 (weights trained on 64 frames have not seen t > 63).
             cu_seqlens: bounds of the segments of packed input, S + 1 integers 0 ... N; None = one segment.
                 Segments never see each other.
-            output_attentions: needs ``attn_implementation="eager"`` and segments of one length.
+            window_cu_seqlens: bounds of attention windows of packed input, among them every bound of
+                ``cu_seqlens``; None = as ``config.window_frames`` says (see ``windows.py``).
+            output_attentions: needs ``attn_implementation="eager"``, segments of one length, no windows.
         Returns:
             ``BaseModelOutputWithPooling`` in the dtype of the weights: ``last_hidden_state`` [N, C] for packed
             and [B, K, C] for dense input, after ``layernorm_post`` if there is a head; ``pooler_output`` [S, C]
@@ -128,6 +131,7 @@ class OneVisionEncoderModel(PreTrainedModel):
             visible_indices=visible_indices,
             patch_positions=patch_positions,
             cu_seqlens=cu_seqlens,
+            window_cu_seqlens=window_cu_seqlens,
         )
         if want_attentions:
             self._check_attentions(packed)
@@ -154,15 +158,15 @@ class OneVisionEncoderModel(PreTrainedModel):
         """The packed core: patches, positions, segments -> residual stream [N, C], at least float32."""
         config = self.config
         rope = rope_table(
-            packed.positions_N3,
+            packed.windows.sort(packed.positions_N3),
             head_dim=config.hidden_size // config.num_attention_heads,
             theta=config.rope_theta,
             mode=config.rope_mode,
         )
-        plan = plan_attention(config._attn_implementation, packed.segments, packed.patches_ND.device)
-        x_NC = widen(self.layernorm_pre(self.embeddings(packed.patches_ND)))
-        encoded: tuple[Tensor, list[Tensor], list[Tensor]] = self.encoder(x_NC, rope, plan, keep_states)
-        return encoded
+        plan = plan_attention(config._attn_implementation, packed.windows.segments, packed.patches_ND.device)
+        x_NC = widen(self.layernorm_pre(self.embeddings(packed.windows.sort(packed.patches_ND))))
+        x_NC, states, attentions = self.encoder(x_NC, rope, plan, keep_states)
+        return packed.windows.unsort(x_NC), [packed.windows.unsort(state) for state in states], attentions
 
     def _check_attentions(self, packed: PackedInput) -> None:
         name = self.config._attn_implementation
@@ -170,6 +174,8 @@ class OneVisionEncoderModel(PreTrainedModel):
             raise InvalidArgumentError(
                 "output_attentions", True, f'False with attn_implementation={name!r}; only "eager" has the weights'
             )
+        if packed.windows.segments != packed.segments:
+            raise InvalidArgumentError("output_attentions", True, "False where attention is windowed")
         if len(packed.segments.runs) != 1:
             raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
 

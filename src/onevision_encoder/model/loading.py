@@ -96,6 +96,7 @@ def describe(model: OneVisionEncoderModel) -> dict[str, Any]:
         "device": str(model.device),
         "attention": model.config._attn_implementation,
         "rope_mode": model.config.rope_mode,
+        "window_frames": model.config.window_frames,
         "patch_size": model.config.patch_size,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
