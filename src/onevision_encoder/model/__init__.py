@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
+    from onevision_encoder.model.convert import Conversion, EncoderWeights, convert_checkpoint, read_weights
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel
@@ -14,31 +15,39 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ClipEmbeddings": "embedding_file",
+    "Conversion": "convert",
     "Embeddings": "embed",
+    "EncoderWeights": "convert",
     "LoadedEncoder": "loading",
     "OneVisionEncoderConfig": "configuration",
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
+    "convert_checkpoint": "convert",
     "embed_tokens": "embed",
     "load_embeddings": "embedding_file",
     "load_encoder": "loading",
     "normalize_patches": "embed",
     "preset_config": "configuration",
+    "read_weights": "convert",
     "save_embeddings": "embedding_file",
 }
 
 __all__ = [
     "PRESETS",
     "ClipEmbeddings",
+    "Conversion",
     "Embeddings",
+    "EncoderWeights",
     "LoadedEncoder",
     "OneVisionEncoderConfig",
     "OneVisionEncoderModel",
+    "convert_checkpoint",
     "embed_tokens",
     "load_embeddings",
     "load_encoder",
     "normalize_patches",
     "preset_config",
+    "read_weights",
     "save_embeddings",
 ]
 
