@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -184,13 +183,12 @@ def test_mage_is_recognised(tmp_path: Path) -> None:
 
 
 def test_only_the_tower_is_read(tmp_path: Path) -> None:
-    """The language model's 32 MB matrix never comes in: the files are mapped, tensor by tensor."""
+    """The language model never comes in: shards are mapped, and tensors asked for one by one."""
     write_vlm(tmp_path / "vlm")
     asked = []
     from onevision_encoder.model import weight_files
 
     original = weight_files.SafetensorsWeights.tensor
-    tracemalloc.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             weight_files.SafetensorsWeights,
@@ -198,7 +196,6 @@ def test_only_the_tower_is_read(tmp_path: Path) -> None:
             lambda self, name: (asked.append(name), original(self, name))[1],
         )
         read_weights(tmp_path / "vlm")
-    tracemalloc.stop()
     assert asked
     assert all(name.startswith("model.visual.") and ".merger." not in name for name in asked)
 
@@ -215,6 +212,57 @@ def test_training_checkpoints(tmp_path: Path, envelope: str | None) -> None:
     assert "preset 'tiny'" in report.notes[0]
     back = load_encoder(tmp_path / "ours", dtype="float32").model
     assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_towers_with_separate_q_k_v(tmp_path: Path) -> None:
+    """Earlier code of LLaVA-OneVision-2 had the original's names under the same configuration."""
+    model = scaled_model(use_head=False)
+    state = {f"visual.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
+    (tmp_path / "early").mkdir()
+    save_file(state, tmp_path / "early" / "model.safetensors")
+    config = {"model_type": "llava_onevision2", "vision_config": vision_config(frame_windows_size=0)}
+    (tmp_path / "early" / "config.json").write_text(json.dumps(config))
+    weights = read_weights(tmp_path / "early")
+    assert (weights.layout, weights.config.window_frames) == ("ov2", None)
+    assert all(torch.equal(weights.state[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_of_another_family_wants_the_encoders_own_config(tmp_path: Path) -> None:
+    """The original's language models keep the tower under model.vision_tower and do not describe it."""
+    model = scaled_model()
+    place = tmp_path / "llava"
+    place.mkdir()
+    save_file(
+        {f"model.vision_tower.vision_tower.{n}": t.clone() for n, t in model.state_dict().items()},
+        place / "model.safetensors",
+    )
+    (place / "config.json").write_text(json.dumps({"model_type": "llava_qwen3", "hidden_size": 2560}))
+    with pytest.raises(CheckpointError, match=r"llava_qwen3.*--config"):
+        read_weights(place)
+    model.config.save_pretrained(tmp_path / "own")
+    back = read_weights(place, config=tmp_path / "own" / "config.json").model()
+    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vision_config", [1]),
+        ("num_attention_heads", "two"),
+        ("num_attention_heads", 0),
+        ("num_attention_heads", None),
+        ("hidden_act", "swish-like"),
+        ("frame_windows_size", "4"),
+        ("rope_theta", None),
+        ("layer_norm_type", 3),
+        ("use_head", True),
+    ],
+)
+def test_configurations_that_make_no_sense(tmp_path: Path, field: str, value: object) -> None:
+    whole = {"vision_config": value} if field == "vision_config" else {"vision_config": vision_config(**{field: value})}
+    write_vlm(tmp_path / "vlm", **whole)
+    with pytest.raises((CheckpointError, InvalidArgumentError)):
+        read_weights(tmp_path / "vlm")
 
 
 def test_wrappers_inside_names(tmp_path: Path) -> None:

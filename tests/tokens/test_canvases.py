@@ -105,6 +105,24 @@ def test_a_models_own_processor_reads_ours(tmp_path: Path, block: int) -> None:
     assert (tmp_path / "c" / "_DONE").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [2, 3])
+def test_the_image_processor_of_these_models_gives_our_rows(tmp_path: Path, block: int) -> None:
+    """Both models patchify canvases with transformers' Qwen2-VL image processor."""
+    from PIL import Image
+    from transformers import Qwen2VLImageProcessor
+
+    tokens = tokens_of(block=block)
+    export_canvases(tmp_path / "c", tokens, block=block)
+    as_they_are = {"do_resize": False, "do_rescale": False, "do_normalize": False}
+    processor = Qwen2VLImageProcessor(patch_size=4, merge_size=block, temporal_patch_size=1, **as_they_are)
+    pictures = [Image.open(path) for path in sorted((tmp_path / "c").glob("canvas_*.png"))]
+    given = processor(images=pictures, return_tensors="pt")
+    wanted = reorder(tokens, "block2" if block == 2 else "block3")
+    assert given["image_grid_thw"].tolist() == [[1, 6, 12]] * 2
+    assert np.array_equal(given["pixel_values"].numpy().reshape(len(wanted), -1), wanted.patches_ND)
+
+
 @pytest.mark.parametrize("old", [False, True], ids=["codec-video-prep", "its predecessor"])
 @pytest.mark.parametrize("block", [2, 3])
 @pytest.mark.parametrize("suffix", ["png", "npy"])

@@ -9,6 +9,7 @@ Bits are kept: no tensor is ever cast. The result is loaded and compared before 
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import secrets
 import shutil
@@ -176,6 +177,7 @@ def convert_checkpoint(
         report = replace(report, notes=(*report.notes, *_write(part, Path(source), weights, written, to)))
         (part / REPORT).write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
         _verify(part, weights, to)
+        gc.collect()  # some systems do not rename a folder while a file in it is mapped
         part.rename(target)
     except OSError as error:
         if isinstance(error, WriteError):
@@ -204,7 +206,7 @@ def _write(
     if not beside.is_file():
         return []
     if to in FUSED_LAYOUTS or weights.layout in FUSED_LAYOUTS:
-        return [f"{PREPROCESSOR} was not copied: it is one of the {weights.layout} layout"]
+        return [f"{PREPROCESSOR} was not copied: {weights.layout} and {to} prepare pixels differently"]
     shutil.copyfile(beside, folder / PREPROCESSOR)
     return []
 

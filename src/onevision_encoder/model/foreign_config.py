@@ -94,8 +94,10 @@ def read_config(
     shapes = shapes_of(state)
     if found is None:
         return _by_shapes(source, shapes, state, fused)
-    layout = _layout(source, found, fused)
     nested = found.get("vision_config")
+    if not isinstance(nested, Mapping | None):
+        raise CheckpointError(source, f"config.json has vision_config={nested!r:.80}, not a JSON object")
+    layout = _layout(source, found, fused)
     if nested is None and layout in VISION_TYPES and ("text_config" in found or "hidden_size" not in found):
         raise CheckpointError(source, "config.json has no vision_config")
     fields = found if nested is None else nested
@@ -107,7 +109,7 @@ def read_config(
     ]
     chosen = {**shapes, **_told(fields, notes)}
     if layout in VISION_TYPES:
-        chosen |= {"use_head": False, "window_frames": _window(fields, notes)}
+        chosen |= {"use_head": False, "window_frames": _window(source, fields, notes)}
         if fields.get("use_head"):
             raise CheckpointError(source, "config.json says use_head=true: no tower with a head was published")
         if layout == "ov2":
@@ -115,7 +117,14 @@ def read_config(
     else:
         chosen["use_head"] = "head.probe" in state
         chosen |= {name: fields[name] for name in ("rope_temporal_size", *OURS_ONLY) if name in fields}
-    return ReadConfig(config=OneVisionEncoderConfig(**chosen), layout=layout, notes=tuple(notes))
+    for name in ("rope_theta", "layer_norm_eps"):
+        if type(chosen[name]) not in (int, float) or not chosen[name] > 0:
+            raise CheckpointError(source, f"config.json says {name}={chosen[name]!r}, not a number above 0")
+    try:
+        config = OneVisionEncoderConfig(**chosen)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(source, f"config.json makes no sense: {error}") from error
+    return ReadConfig(config=config, layout=layout, notes=tuple(notes))
 
 
 def _by_shapes(source: object, shapes: Mapping[str, int], state: Mapping[str, Tensor], fused: bool) -> ReadConfig:
@@ -145,13 +154,14 @@ def _layout(source: object, found: Mapping[str, Any], fused: bool) -> WeightLayo
     if OneVisionEncoderConfig.model_type in kinds or nested is not None:
         return "ours" if any(name in found for name in OURS_ONLY) else "original"
     wanted = [OneVisionEncoderConfig.model_type, *sorted(FOREIGN_TYPES)]
-    raise CheckpointError(source, f"config.json has model_type={kinds[0]!r}; known are {wanted}")
+    cause = f"config.json has model_type={kinds[0]!r}; known are {wanted}"
+    raise CheckpointError(source, f"{cause}. Name the encoder's own config.json with config= (--config)")
 
 
 def _told(fields: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    rope = fields.get("rope_parameters") or {}
+    rope = fields.get("rope_parameters")
     told = {name: fields[name] for name in SHARED if name in fields}
-    if "rope_theta" not in told and "rope_theta" in rope:
+    if "rope_theta" not in told and isinstance(rope, Mapping) and "rope_theta" in rope:
         told["rope_theta"] = rope["rope_theta"]
     for name, value in SHARED.items():
         if name not in told:
@@ -159,11 +169,13 @@ def _told(fields: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     return {**SHARED, **told}
 
 
-def _window(fields: Mapping[str, Any], notes: list[str]) -> int | None:
+def _window(source: object, fields: Mapping[str, Any], notes: list[str]) -> int | None:
     if "frame_windows_size" not in fields:
         notes.append(f"config.json does not say frame_windows_size; the published default is {PUBLISHED_WINDOW}")
     size = fields.get("frame_windows_size", PUBLISHED_WINDOW)
-    return int(size) if size and size > 0 else None
+    if size is not None and type(size) is not int:
+        raise CheckpointError(source, f"config.json says frame_windows_size={size!r:.80}, not a number of frames")
+    return size if size and size > 0 else None
 
 
 def write_config(source: object, config: OneVisionEncoderConfig, to: WeightLayout) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _units(place: Path, meta: Mapping[str, Any], size: tuple[int, ...], slots: i
             f"{place / META}: patch={meta['patch']!r}, but the pictures have patches of {patch} pixels"
         )
     block = meta.get("block_size", 2)
-    if block not in ORDERS or size[0] % (patch * block) or size[1] % (patch * block):
+    if type(block) is not int or block not in ORDERS or size[0] % (patch * block) or size[1] % (patch * block):
         allowed = f"one of {tuple(ORDERS)} that divides the canvas"
         raise TokenFileError(f"{place / META}: block_size={block!r}; {allowed} is wanted")
     return patch, block

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -99,7 +100,7 @@ def read_array(path: Path) -> NDArray[Any]:
         raise MediaNotFoundError(path, "no such .npy file")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except _NO_ARRAY as error:
         raise TokenFileError(f"{path}: not a readable .npy file: {error}") from error
     return array
 
@@ -153,6 +154,8 @@ def own_facts(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
+_NO_ARRAY = (ValueError, EOFError, OSError, TypeError, KeyError, SyntaxError, MemoryError, OverflowError, TokenError)
+"""What numpy lets through of a damaged header."""
 _TIMES: Mapping[str, type[np.generic]] = {"pts_seconds": np.float64, "model_time": np.float32}
 
 
