@@ -26,6 +26,7 @@ from onevision_encoder.model.inputs import PackedInput, build_input
 from onevision_encoder.model.layers import LayerNorm, PatchEmbeddings, RMSNorm, make_norm, widen
 from onevision_encoder.model.pooling import PoolingHead
 from onevision_encoder.model.rope import RopeTable, rope_table
+from onevision_encoder.model.segments import Segments
 from onevision_encoder.model.tiled import TiledRunner
 
 
@@ -110,7 +111,8 @@ class OneVisionEncoderModel(PreTrainedModel):
                 [B, K, 3] or [1, K, 3] for dense input. Without it a video has t = 0 .. T-1, whatever T is
                 (weights trained on 64 frames have not seen t > 63).
             cu_seqlens: bounds of the segments of packed input, S + 1 integers 0 ... N; None = one segment.
-                Segments never see each other.
+                Segments never see each other. Under ``torch.compile`` and ``torch.export`` a tensor stays on the
+                device: one graph for any clips, with an N x N mask (see ``marked.py``); a list is part of the graph.
             window_cu_seqlens: bounds of attention windows of packed input, among them every bound of
                 ``cu_seqlens``; None = as ``config.window_frames`` says (see ``windows.py``).
             output_attentions: needs ``attn_implementation="eager"``, segments of one length, no windows.
@@ -163,8 +165,9 @@ class OneVisionEncoderModel(PreTrainedModel):
             theta=config.rope_theta,
             mode=config.rope_mode,
         )
-        plan = plan_attention(config._attn_implementation, packed.windows.segments, packed.patches_ND.device)
-        x_NC = widen(self.layernorm_pre(self.embeddings(packed.windows.sort(packed.patches_ND))))
+        patches_ND = packed.windows.sort(packed.patches_ND)
+        plan = plan_attention(config._attn_implementation, packed.windows.segments, len(patches_ND), patches_ND.device)
+        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
         x_NC, states, attentions = self.encoder(x_NC, rope, plan, keep_states)
         return packed.windows.unsort(x_NC), [packed.windows.unsort(state) for state in states], attentions
 
@@ -176,7 +179,7 @@ class OneVisionEncoderModel(PreTrainedModel):
             )
         if packed.windows.segments != packed.segments:
             raise InvalidArgumentError("output_attentions", True, "False where attention is windowed")
-        if len(packed.segments.runs) != 1:
+        if not isinstance(packed.segments, Segments) or len(packed.segments.runs) != 1:
             raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
 
     def get_input_embeddings(self) -> nn.Module:
