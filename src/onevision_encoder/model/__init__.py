@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel
+    from onevision_encoder.model.export import export_onnx, export_program
     from onevision_encoder.model.loading import LoadedEncoder, load_encoder
 
 _HOME = {
@@ -20,6 +21,8 @@ _HOME = {
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
     "embed_tokens": "embed",
+    "export_onnx": "export",
+    "export_program": "export",
     "load_embeddings": "embedding_file",
     "load_encoder": "loading",
     "normalize_patches": "embed",
@@ -35,6 +38,8 @@ __all__ = [
     "OneVisionEncoderConfig",
     "OneVisionEncoderModel",
     "embed_tokens",
+    "export_onnx",
+    "export_program",
     "load_embeddings",
     "load_encoder",
     "normalize_patches",

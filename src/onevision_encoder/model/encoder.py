@@ -166,7 +166,9 @@ class OneVisionEncoderModel(PreTrainedModel):
             mode=config.rope_mode,
         )
         patches_ND = packed.windows.sort(packed.patches_ND)
-        plan = plan_attention(config._attn_implementation, packed.windows.segments, len(patches_ND), patches_ND.device)
+        plan = plan_attention(
+            config._attn_implementation, packed.windows.segments, patches_ND.shape[0], patches_ND.device
+        )
         x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
         x_NC, states, attentions = self.encoder(x_NC, rope, plan, keep_states)
         return packed.windows.unsort(x_NC), [packed.windows.unsort(state) for state in states], attentions

@@ -63,7 +63,7 @@ def _run(q_1HD: Tensor, k_NHD: Tensor, v_NHD: Tensor, run: Run) -> Tensor:
 
 def _masked(q_1HD: Tensor, k_NHD: Tensor, v_NHD: Tensor, members_SN: Tensor) -> Tensor:
     """One query for each row of the mask, over the tokens it marks -> [S, C]."""
-    q = q_1HD.expand(len(members_SN), -1, -1)
+    q = q_1HD.expand(members_SN.shape[0], -1, -1)
     q, k, v = (t.transpose(0, 1)[None] for t in (q, k_NHD, v_NHD))
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=members_SN[None, None])
     return mixed[0].transpose(0, 1).flatten(1)
