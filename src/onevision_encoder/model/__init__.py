@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.model.card import model_card, write_model_card
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
@@ -25,9 +26,11 @@ _HOME = {
     "export_program": "export",
     "load_embeddings": "embedding_file",
     "load_encoder": "loading",
+    "model_card": "card",
     "normalize_patches": "embed",
     "preset_config": "configuration",
     "save_embeddings": "embedding_file",
+    "write_model_card": "card",
 }
 
 __all__ = [
@@ -42,9 +45,11 @@ __all__ = [
     "export_program",
     "load_embeddings",
     "load_encoder",
+    "model_card",
     "normalize_patches",
     "preset_config",
     "save_embeddings",
+    "write_model_card",
 ]
 
 

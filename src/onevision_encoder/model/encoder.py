@@ -10,6 +10,7 @@ Parameter names, shapes and the forward pass are those of the published checkpoi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from transformers.modeling_utils import PreTrainedModel
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.model.attention import AttentionPlan, plan_attention
 from onevision_encoder.model.block import EncoderLayer
+from onevision_encoder.model.card import CARD, is_blank_card, model_card, write_model_card
 from onevision_encoder.model.checkpoint import check_loading_info
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 from onevision_encoder.model.inputs import PackedInput, build_input
@@ -219,3 +221,24 @@ class OneVisionEncoderModel(PreTrainedModel):
         model, info = loaded
         check_loading_info(pretrained_model_name_or_path, info, use_head=model.config.use_head)
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, *args: Any, **kwargs: Any) -> None:
+        """As in transformers, and a model card (``README.md``) where there is none: see ``card.py``."""
+        folder = Path(save_directory)
+        card = folder / CARD
+        own = card.read_text(encoding="utf-8") if card.is_file() else None
+        self._card = own  # transformers puts its own in the folder it pushes
+        try:
+            super().save_pretrained(str(save_directory), is_main_process, *args, **kwargs)
+        finally:
+            del self._card
+        if is_main_process and folder.is_dir():
+            write_model_card(self, folder)
+
+    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Where transformers would push an empty form, push the card instead."""
+        card = Path(working_dir) / CARD
+        if not card.is_file() or is_blank_card(card.read_text(encoding="utf-8")):
+            own = getattr(self, "_card", None)
+            card.write_text(model_card(self, name=repo_id) if own is None else own, encoding="utf-8")
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
