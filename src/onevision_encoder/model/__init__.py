@@ -6,11 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.model.card import model_card, write_model_card
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
     from onevision_encoder.model.convert import Conversion, EncoderWeights, convert_checkpoint, read_weights
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel
+    from onevision_encoder.model.export import export_onnx, export_program
     from onevision_encoder.model.loading import LoadedEncoder, load_encoder
 
 _HOME = {
@@ -24,12 +26,16 @@ _HOME = {
     "PRESETS": "configuration",
     "convert_checkpoint": "convert",
     "embed_tokens": "embed",
+    "export_onnx": "export",
+    "export_program": "export",
     "load_embeddings": "embedding_file",
     "load_encoder": "loading",
+    "model_card": "card",
     "normalize_patches": "embed",
     "preset_config": "configuration",
     "read_weights": "convert",
     "save_embeddings": "embedding_file",
+    "write_model_card": "card",
 }
 
 __all__ = [
@@ -43,12 +49,16 @@ __all__ = [
     "OneVisionEncoderModel",
     "convert_checkpoint",
     "embed_tokens",
+    "export_onnx",
+    "export_program",
     "load_embeddings",
     "load_encoder",
+    "model_card",
     "normalize_patches",
     "preset_config",
     "read_weights",
     "save_embeddings",
+    "write_model_card",
 ]
 
 

@@ -87,6 +87,12 @@ class OneVisionEncoderConfig(PretrainedConfig):
         self._check()
         super().__init__(**kwargs)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, without ``auto_map``, whoever set it: a saved folder names no remote code."""
+        fields: dict[str, Any] = super().to_dict()
+        fields.pop("auto_map", None)
+        return fields
+
     def _check(self) -> None:
         for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"):
             value = getattr(self, name)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.marked import MarkedSegments, segments_of
 from onevision_encoder.model.segments import Segments
 from onevision_encoder.model.windows import Windows, bounded_windows, dense_windows, frame_windows
 
@@ -27,7 +28,7 @@ class PackedInput:
 
     patches_ND: Tensor
     positions_N3: Tensor
-    segments: Segments
+    segments: Segments | MarkedSegments
     windows: Windows
     batch: tuple[int, int] | None = None
 
@@ -85,9 +86,10 @@ def _packed(
     positions_N3 = _numbers(patch_positions)
     if tuple(positions_N3.shape) != (N, 3):
         raise ShapeError("patch_positions", tuple(positions_N3.shape), f"{(N, 3)}: one (t, h, w) for each patch")
-    segments = Segments.from_cu_seqlens(cu_seqlens, N)
+    device = patches_ND.device
+    segments = segments_of(cu_seqlens, N, device)
     if window_cu_seqlens is not None:
-        windows = bounded_windows(window_cu_seqlens, segments, N)
+        windows = bounded_windows(segments_of(window_cu_seqlens, N, device, "window_cu_seqlens"), segments)
     elif config.window_frames is not None:
         windows = frame_windows(positions_N3[:, 0], segments, config.window_frames)
     else:

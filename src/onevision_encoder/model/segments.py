@@ -85,13 +85,16 @@ class Segments:
         """
         if cu_seqlens is None:
             return cls.dense(1, num_tokens)
-        bounds = torch.as_tensor(cu_seqlens)
         allowed = f"1-D integers 0 ... {num_tokens} (the number of tokens), strictly increasing"
-        if bounds.ndim != 1 or len(bounds) < 2 or bounds.is_floating_point() or bounds.dtype == torch.bool:
-            raise ShapeError(name, (tuple(bounds.shape), str(bounds.dtype)), allowed)
-        ends = bounds.tolist()
-        increasing = all(a < b for a, b in pairwise(ends))
-        if ends[0] != 0 or ends[-1] != num_tokens or not increasing:
+        if isinstance(cu_seqlens, (list, tuple)) and all(type(bound) is int for bound in cu_seqlens):
+            ends = list(cu_seqlens)  # not by way of a tensor, whose values a compiled graph cannot read
+        else:
+            bounds = torch.as_tensor(cu_seqlens)
+            if bounds.ndim != 1 or bounds.is_floating_point() or bounds.dtype == torch.bool:
+                raise ShapeError(name, (tuple(bounds.shape), str(bounds.dtype)), allowed)
+            ends = bounds.tolist()
+        increasing = len(ends) > 1 and all(a < b for a, b in pairwise(ends))
+        if not increasing or ends[0] != 0 or ends[-1] != num_tokens:
             raise ShapeError(name, ends, allowed)
         return cls.from_lengths(stop - start for start, stop in pairwise(ends))
 
@@ -114,6 +117,11 @@ class Segments:
     def cu_seqlens(self, device: torch.device) -> Tensor:
         """int32 [S + 1] on the device, as variable-length attention kernels take it."""
         return torch.tensor(self.bounds(), dtype=torch.int32).to(device)
+
+    def segment_N(self, device: torch.device) -> Tensor:
+        """int64: the segment of each token."""
+        lengths = torch.tensor(self.lengths(), device=device)
+        return torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)
 
     def tiles(self, most: int) -> Iterator[Tile]:
         """Cut attention into pieces of at most ``most`` query rows: a long segment gives several, short ones share."""

@@ -18,7 +18,6 @@ and put back after them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.model.marked import MarkedSegments
 from onevision_encoder.model.segments import Segments
 
 
@@ -33,7 +33,7 @@ from onevision_encoder.model.segments import Segments
 class Windows:
     """Where attention happens: ``segments`` of the tokens in ``order_N`` (None = as they are)."""
 
-    segments: Segments
+    segments: Segments | MarkedSegments
     order_N: Tensor | None = None
 
     def sort(self, x: Tensor) -> Tensor:
@@ -45,33 +45,31 @@ class Windows:
         return x if self.order_N is None else x[self.order_N.argsort()]
 
 
-def bounded_windows(window_cu_seqlens: Tensor | Sequence[int], clips: Segments, num_tokens: int) -> Windows:
+def bounded_windows(windows: Segments | MarkedSegments, clips: Segments | MarkedSegments) -> Windows:
     """Windows by their bounds.
 
     Raises:
-        ShapeError: no bounds of N tokens. InvalidArgumentError: a window reaches over the end of a clip.
+        InvalidArgumentError: a window reaches over the end of a clip.
     """
-    windows = Segments.from_cu_seqlens(window_cu_seqlens, num_tokens, name="window_cu_seqlens")
-    missing = sorted(set(clips.bounds()) - set(windows.bounds()))
-    if missing:
-        raise InvalidArgumentError(
-            "window_cu_seqlens", windows.bounds(), f"bounds that include every bound of cu_seqlens ({missing} missing)"
-        )
+    if isinstance(windows, Segments) and isinstance(clips, Segments):
+        missing = sorted(set(clips.bounds()) - set(windows.bounds()))
+        if missing:
+            allowed = f"bounds that include every bound of cu_seqlens ({missing} missing)"
+            raise InvalidArgumentError("window_cu_seqlens", windows.bounds(), allowed)
     return Windows(segments=windows)
 
 
-def frame_windows(t_N: Tensor, clips: Segments, window_frames: int) -> Windows:
+def frame_windows(t_N: Tensor, clips: Segments | MarkedSegments, window_frames: int) -> Windows:
     """Windows of ``window_frames`` distinct values of t each, in order of t. Asks the device for t once.
 
     Args:
         t_N: what tells frames apart, any number. clips: which tokens belong together.
     Raises:
-        InvalidArgumentError: t holds no numbers (meta tensors).
+        InvalidArgumentError: nobody can look at t (meta tensors, compiled and exported graphs).
     """
-    if t_N.is_meta:
-        raise InvalidArgumentError(
-            "patch_positions", "a meta tensor", "numbers where window_frames is set, or window_cu_seqlens"
-        )
+    if t_N.is_meta or torch.compiler.is_compiling() or isinstance(clips, MarkedSegments):
+        where = "on meta tensors and in compiled graphs, which cannot look at times"
+        raise InvalidArgumentError("window_cu_seqlens", None, f"bounds of the windows, {where}")
     window_N: list[Tensor] = []
     count = 0
     host_N = t_N.detach().cpu()
