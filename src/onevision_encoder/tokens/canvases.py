@@ -47,7 +47,7 @@ ORDERS: Mapping[int, Order] = {1: "raster", 2: "block2", 3: "block3"}
 
 def canvas_folder_name(video: str) -> str:
     """``<stem>__<first 8 hex digits of the path's SHA-1>``, by which evaluation code finds a video's canvases."""
-    return f"{Path(video).stem}__{hashlib.sha1(video.encode()).hexdigest()[:8]}"
+    return f"{Path(video).stem}__{hashlib.sha1(video.encode(), usedforsecurity=False).hexdigest()[:8]}"
 
 
 def canvas_bounds(tokens: PatchTokens, window: int = 4) -> list[int]:
