@@ -6,9 +6,11 @@ MODEL ?= small
 
 DEMO_BIN = .venv-demo/bin
 TEST_BIN = .venv-test/bin
-PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
+OLD_BIN = .venv-test-transformers4/bin
+PIP_QUIET = --disable-pip-version-check --quiet
+PIP_FLAGS = $(PIP_QUIET) -c constraints.txt
 
-.PHONY: demo test slow soak bench clean
+.PHONY: demo test test-transformers4 slow soak bench clean
 .PRECIOUS: .venv-%/python
 
 demo: .venv-demo/ready
@@ -33,6 +35,11 @@ test: .venv-test/ready
 	$(TEST_BIN)/lint-imports
 	$(TEST_BIN)/python -m pytest
 
+# What touches transformers, on its last version 4: the model, the Hugging Face classes where they are, and encoding.
+test-transformers4: .venv-test-transformers4/ready
+	$(OLD_BIN)/python -c "import transformers; assert transformers.__version__.startswith('4.57.'), transformers.__version__"
+	$(OLD_BIN)/python -m pytest -m "not soak" tests/model $(wildcard tests/hub) tests/cli/test_commands.py
+
 slow: .venv-test/ready
 	$(TEST_BIN)/python -m pytest -m "slow and not soak"
 
@@ -43,6 +50,7 @@ soak: .venv-test/ready
 bench: .venv-test/ready
 	$(TEST_BIN)/python benchmarks/bench_encoder.py --out benchmarks/results
 	$(TEST_BIN)/python benchmarks/bench_pipeline.py --out benchmarks/results
+	$(TEST_BIN)/python benchmarks/bench_export.py --out benchmarks/results
 
 .venv-%/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
@@ -55,8 +63,12 @@ bench: .venv-test/ready
 	@touch $@
 
 .venv-test/ready: .venv-test/python pyproject.toml constraints.txt
-	.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	.venv-test/bin/python -m pip install $(PIP_FLAGS) -e '.[dev,export]'
+	@touch $@
+
+.venv-test-transformers4/ready: .venv-test-transformers4/python pyproject.toml constraints-transformers4.txt
+	$(OLD_BIN)/python -m pip install $(PIP_QUIET) -c constraints-transformers4.txt -e '.[dev,export]'
 	@touch $@
 
 clean:
-	rm -rf .venv-demo .venv-test demo build dist
+	rm -rf .venv-demo .venv-test .venv-test-transformers4 demo build dist

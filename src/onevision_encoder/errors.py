@@ -120,3 +120,18 @@ class CheckpointError(OneVisionError):
 
 class RandomWeightsWarning(UserWarning):
     """An encoder was made with random weights: its embeddings mean nothing."""
+
+
+class MissingExtraError(OneVisionError, ImportError):
+    """Something needs packages that come with an extra of this one.
+
+    Args:
+        extra: its name in ``pip install "onevision-encoder[extra]"``.
+        packages: those that are not installed.
+        purpose: what they are for, in words.
+    """
+
+    def __init__(self, extra: str, packages: Iterable[str], purpose: str) -> None:
+        self.extra, self.packages = extra, tuple(packages)
+        names = " and ".join(self.packages)
+        super().__init__(f'{purpose} needs {names}: pip install "onevision-encoder[{extra}]"')

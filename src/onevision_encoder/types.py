@@ -26,7 +26,7 @@ TIME_SLOTS = 64
 """Length of the time axis that the published weights know (``rope_temporal_size``)."""
 
 Interval = Literal["sample", "frame"]
-Order = Literal["raster", "block2"]
+Order = Literal["raster", "block2", "block3"]
 Layout = Literal["frames", "tiled"]
 
 
@@ -224,7 +224,8 @@ class Selection:
         score_K: float32, what ranked the patch (0 where no score was looked at).
         kind_K: uint8 of :class:`Kind`.
         shape: (T, h, w) of the grid that was chosen from.
-        order: ``raster`` = sorted by (t, h, w); ``block2`` = by t, then 2x2 block in raster order, then inside it.
+        order: ``raster`` = sorted by (t, h, w); ``block2`` = by t, then 2x2 block in raster order, then inside it;
+            ``block3`` = the same with 3x3 blocks.
         layout: ``frames`` = each frame at its own time; ``tiled`` = the chosen frames stacked top to bottom
             in one picture at t = 0 (how positions look to RoPE; the addresses here stay those of the frames).
     """
@@ -267,7 +268,7 @@ class Selection:
         require_finite(self, "score_K")
         _require_kinds("kind_K", self.kind_K)
         require(len(np.unique(flat)) == K, "positions_K3", f"{K - len(np.unique(flat))} repeated rows", "unique rows")
-        key = flat if self.order == "raster" else block2_rank(pos, self.shape)
+        key = order_rank(pos, self.shape, self.order)
         require(bool(np.all(np.diff(key) > 0)), "positions_K3", "rows out of order", f"sorted in {self.order} order")
         freeze(self)
 
@@ -288,11 +289,13 @@ def _require_kinds(name: str, kinds: NDArray[np.uint8]) -> None:
     require(not unknown, name, unknown, f"values of Kind, {min(Kind):d} to {max(Kind):d}")
 
 
-def block2_rank(positions_K3: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Rank of each position in 2x2-block order: by t, then block row, block column, then inside the block."""
+def order_rank(positions_K3: NDArray[np.int32], shape: tuple[int, int, int], order: Order) -> NDArray[np.int64]:
+    """Rank of each position: by t, then block row, block column, then inside the block (raster: blocks of 1x1)."""
+    side = {"raster": 1, "block2": 2, "block3": 3}[order]
     t, h, w = positions_K3.T.astype(np.int64)
-    rows, cols = -(-shape[1] // 2), -(-shape[2] // 2)
-    rank: NDArray[np.int64] = ((t * rows + h // 2) * cols + w // 2) * 4 + (h % 2) * 2 + w % 2
+    rows, cols = -(-shape[1] // side), -(-shape[2] // side)
+    block = (t * rows + h // side) * cols + w // side
+    rank: NDArray[np.int64] = block * side**2 + h % side * side + w % side
     return rank
 
 

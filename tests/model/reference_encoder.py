@@ -60,7 +60,7 @@ class ReferenceEncoder:
         h = self.linear(x, f"{name}.fc1")
         return self.linear(h * 0.5 * (1 + erf(h / math.sqrt(2))), f"{name}.fc2")
 
-    def attention(self, x, positions, name):
+    def attention(self, x, positions, name, allowed_LL=None):
         H = self.config.num_attention_heads
         q, k, v = (self.linear(x, f"{name}.{p}_proj").reshape(len(x), H, -1) for p in "qkv")
         mode, theta = self.config.rope_mode, self.config.rope_theta
@@ -68,8 +68,10 @@ class ReferenceEncoder:
             for n in range(len(x)):
                 for head in range(H):
                     t[n, head] = rope_reference(t[n, head], positions[n], mode, theta)
-        weights = softmax(np.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1]))
-        return self.linear(np.einsum("hqk,khd->qhd", weights, v).reshape(x.shape), f"{name}.out_proj")
+        scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+        if allowed_LL is not None:
+            scores = np.where(allowed_LL, scores, -np.inf)
+        return self.linear(np.einsum("hqk,khd->qhd", softmax(scores), v).reshape(x.shape), f"{name}.out_proj")
 
     def pool(self, x):
         C, H = x.shape[1], self.config.num_attention_heads
@@ -81,14 +83,17 @@ class ReferenceEncoder:
         a = self.linear(np.einsum("hqk,khd->qhd", weights, v).reshape(1, C), "head.attention.out_proj")
         return (a + self.mlp(self.norm(a, "head.norm", "rms_norm"), "head.mlp"))[0]
 
-    def __call__(self, patches_ND, positions_N3):
-        """One segment -> (hidden states, last hidden state [N, C], pooled [C] or None), float64."""
+    def __call__(self, patches_ND, positions_N3, allowed_LL=None):
+        """One segment -> (hidden states, last hidden state [N, C], pooled [C] or None), float64.
+
+        ``allowed_LL``: True where a token (row) may see another (column); None = everywhere.
+        """
         kernel = self.w["embeddings.patch_embedding.weight"]
         x = self.norm(patches_ND @ kernel.reshape(len(kernel), -1).T, "layernorm_pre")
         states = [x]
         for i in range(self.config.num_hidden_layers):
             name = f"encoder.layers.{i}"
-            x = x + self.attention(self.norm(x, f"{name}.layer_norm1"), positions_N3, f"{name}.self_attn")
+            x = x + self.attention(self.norm(x, f"{name}.layer_norm1"), positions_N3, f"{name}.self_attn", allowed_LL)
             x = x + self.mlp(self.norm(x, f"{name}.layer_norm2"), f"{name}.mlp")
             states.append(x)
         if not self.config.use_head:

@@ -13,7 +13,7 @@ from selection_clips import clips, fixed, make_frames, make_signals, units_of
 
 from onevision_encoder.errors import BudgetError, InvalidArgumentError, ShapeError, SignalUnavailableError
 from onevision_encoder.selection import PolicyName, ScoreName, SelectionConfig, needs_signals, select
-from onevision_encoder.types import CodecSignals, FrameSequence, Kind, Selection, block2_rank
+from onevision_encoder.types import CodecSignals, FrameSequence, Kind, Selection, order_rank
 
 POLICIES = get_args(PolicyName)
 Clip = tuple[FrameSequence, CodecSignals]
@@ -35,7 +35,7 @@ def draw_config(data: st.DataObject, clip: FrameSequence, **fields: object) -> t
     clip=clips(),
     score=st.sampled_from(get_args(ScoreName)),
     scope=st.sampled_from(("global", "chunk")),
-    order=st.sampled_from(("raster", "block2")),
+    order=st.sampled_from(("raster", "block2", "block3")),
     chunk=st.integers(1, 9),
     anchors=st.sampled_from((None, 0, 1, 3, 100)),
     share=st.sampled_from((0.0, 0.1, 0.25, 1.0)),
@@ -57,7 +57,7 @@ def test_exactly_k_rows(
     if order == "raster":
         assert rows == sorted(rows)
     else:
-        assert np.all(np.diff(block2_rank(chosen.positions_K3, chosen.shape)) > 0)
+        assert np.all(np.diff(order_rank(chosen.positions_K3, chosen.shape, chosen.order)) > 0)
     usable = units_of(frames)
     m = frames.merge
     assert all(usable[h // m, w // m] for _, h, w in rows)

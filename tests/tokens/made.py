@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onevision_encoder.types import FrameSequence, Kind, Layout, Order, Selection, SourceInfo, block2_rank
+from onevision_encoder.types import FrameSequence, Kind, Layout, Order, Selection, SourceInfo, order_rank
 
 
 def frames(T: int = 5, h: int = 4, w: int = 6, patch: int = 14, seed: int = 0) -> FrameSequence:
@@ -30,8 +30,7 @@ def selection(
     rng = np.random.default_rng(seed)
     flat = rng.choice(int(np.prod(shape)), K, replace=False)
     positions = np.stack(np.unravel_index(np.sort(flat), shape), 1).astype(np.int32)
-    if order == "block2":
-        positions = positions[np.argsort(block2_rank(positions, shape))]
+    positions = positions[np.argsort(order_rank(positions, shape, order))]
     return Selection(
         positions_K3=positions,
         score_K=rng.random(K).astype(np.float32),

@@ -13,7 +13,7 @@ from clips import moving_square, write_video
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.tokens import load_tokens, read_clip, save_tokens, tokenize, unpatchify
 from onevision_encoder.tokens.pipeline import TokenizeConfig
-from onevision_encoder.types import PatchTokens, block2_rank
+from onevision_encoder.types import PatchTokens, order_rank
 
 CHUNKED = {"num_frames": 8, "pattern": "bins", "bin_frame": "random"}
 
@@ -115,7 +115,7 @@ def test_odd_sizes_with_a_merge_in_block_order(tmp_path: Path) -> None:
     tokens, (rows, cols) = reading.tokens(), reading.frames.grid
     assert rows % 2 == cols % 2 == 0
     positions = tokens.model_positions_N3.astype(np.int32)
-    rank = block2_rank(positions, (1, 3 * rows, cols))
+    rank = order_rank(positions, (1, 3 * rows, cols), "block2")
     assert rank.tolist() == list(range(3 * rows * cols))
     stacked_HW3 = reading.frames.rgb_THW3.reshape(-1, *reading.frames.rgb_THW3.shape[2:])
     np.testing.assert_array_equal(tall_picture(tokens, stacked_HW3.shape[:2]), stacked_HW3.transpose(2, 0, 1))

@@ -36,6 +36,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
 
     if words[:1] == ["doctor"]:  # must start where what the others import is broken
         return {"doctor": Doctor}
+    from onevision_encoder.cli.convert import Convert
     from onevision_encoder.cli.encode import Encode
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
@@ -48,6 +49,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "encode": Encode,
         "preview": Preview,
         "view": View,
+        "convert": Convert,
         "doctor": Doctor,
     }
 

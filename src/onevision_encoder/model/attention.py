@@ -9,6 +9,9 @@ Clips never see each other, by whichever way the chosen implementation has for i
 - ``flash_attention_*``: one variable-length call with ``cu_seq_lens`` and ``max_length``.
 - ``flex_attention``: one call with a block mask.
 
+In a compiled or exported graph whose bounds are a tensor, those that are not variable-length make one call with a
+mask of N x N booleans (see ``marked.py``).
+
 A dense batch is a single run, which all of them take as an ordinary batch.
 """
 
@@ -24,6 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.marked import MarkedSegments
 from onevision_encoder.model.rope import RopeTable, apply_rope
 from onevision_encoder.model.segments import Segments
 
@@ -45,7 +49,9 @@ def eager_attention(
         query, key, value: [B, H, L, D]. Returns: [B, L, H, D] and the weights [B, H, L, L].
     """
     scores = query @ key.transpose(-1, -2) * scaling
-    if attention_mask is not None:
+    if attention_mask is not None and attention_mask.dtype == torch.bool:  # True = may see
+        scores = scores.masked_fill(~attention_mask, -torch.inf)
+    elif attention_mask is not None:
         scores = scores + attention_mask
     wide = torch.promote_types(scores.dtype, torch.float32)
     weights = torch.softmax(scores, dim=-1, dtype=wide).to(value.dtype)
@@ -76,15 +82,17 @@ class AttentionPlan:
     """
 
     implementation: str
-    segments: Segments
+    segments: Segments | MarkedSegments
     whole: bool = False
     mask: Any = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plan_attention(implementation: str, segments: Segments, device: torch.device) -> AttentionPlan:
+def plan_attention(
+    implementation: str, segments: Segments | MarkedSegments, num_tokens: int, device: torch.device
+) -> AttentionPlan:
     """Prepare, once for each forward pass, how ``implementation`` keeps the segments apart."""
-    if len(segments.runs) == 1:
+    if isinstance(segments, Segments) and len(segments.runs) == 1:
         return AttentionPlan(implementation=implementation, segments=segments)
     if "flash" in implementation:  # flash_attention_2, flash_attention_3, kernels of the hub
         bounds, longest = segments.cu_seqlens(device), segments.longest
@@ -96,22 +104,23 @@ def plan_attention(implementation: str, segments: Segments, device: torch.device
         }
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, extra=extra)
     if implementation == "flex_attention":
-        mask = _segment_block_mask(segments, device)
+        mask = _block_mask(segments.segment_N(device), num_tokens)
+        return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
+    if isinstance(segments, MarkedSegments):
+        mask = segments.allowed_NN()[None, None]
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
     return AttentionPlan(implementation=implementation, segments=segments)
 
 
-def _segment_block_mask(segments: Segments, device: torch.device) -> Any:
+def _block_mask(segment_N: Tensor, num_tokens: int) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask
-
-    lengths = torch.tensor(segments.lengths(), device=device)
-    segment_N = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)
 
     def same_segment(_b: Tensor, _h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return segment_N[q] == segment_N[k]
 
-    N = len(segment_N)
-    return create_block_mask(same_segment, B=None, H=None, Q_LEN=N, KV_LEN=N, device=str(device))
+    return create_block_mask(
+        same_segment, B=None, H=None, Q_LEN=num_tokens, KV_LEN=num_tokens, device=str(segment_N.device)
+    )
 
 
 class SelfAttention(nn.Module):
@@ -172,6 +181,7 @@ class SelfAttention(nn.Module):
             q, k, v = (t[None] for t in packed)
             mixed, _ = self.attend(q, k, v, plan, plan.mask, **plan.extra)
             return self.out_proj(mixed[0]), None
+        assert isinstance(plan.segments, Segments)
         outputs, weights = [], None
         for run in plan.segments.runs:
             q, k, v = (torch.unflatten(t[run.rows], 0, (run.count, run.length)) for t in packed)

@@ -1,7 +1,8 @@
 """Configuration of the encoder and the sizes it comes in.
 
 Field names and defaults are those of the published checkpoints, so that their ``config.json`` loads as it is.
-``rope_mode`` is new: files without it mean ``"pairwise"``, the operator those weights were trained with.
+``rope_mode`` and ``window_frames`` are new: files without them mean ``"pairwise"``, the operator those weights were
+trained with, and None, attention over the whole clip.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class OneVisionEncoderConfig(PretrainedConfig):
             positions (their count equals the number of patches); None = the frames that are there.
         use_head: True builds ``layernorm_post`` and the pooling head, False neither.
         rope_mode: ``"pairwise"`` = bit-faithful to the published weights, ``"rotary"`` = a true rotation.
+        window_frames: None = every token of a clip sees the whole clip; n = attention only inside groups of n
+            consecutive frames of a clip (see ``windows.py``). Positions and pooling stay those of the clip.
     Raises:
         InvalidArgumentError, ShapeError: a value is outside what is written above.
     """
@@ -60,6 +63,7 @@ class OneVisionEncoderConfig(PretrainedConfig):
         rope_temporal_size: int | None = 64,
         use_head: bool = True,
         rope_mode: str = "pairwise",
+        window_frames: int | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.pop("auto_map", None)  # names remote code: never followed, never written again
@@ -79,8 +83,15 @@ class OneVisionEncoderConfig(PretrainedConfig):
         self.rope_temporal_size = rope_temporal_size
         self.use_head = use_head
         self.rope_mode = rope_mode
+        self.window_frames = window_frames
         self._check()
         super().__init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, without ``auto_map``, whoever set it: a saved folder names no remote code."""
+        fields: dict[str, Any] = super().to_dict()
+        fields.pop("auto_map", None)
+        return fields
 
     def _check(self) -> None:
         for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"):
@@ -101,6 +112,8 @@ class OneVisionEncoderConfig(PretrainedConfig):
             raise InvalidArgumentError("rope_mode", self.rope_mode, f"one of {ROPE_MODES}")
         if self.rope_temporal_size is not None and self.rope_temporal_size < 1:
             raise InvalidArgumentError("rope_temporal_size", self.rope_temporal_size, "None or at least 1")
+        if self.window_frames is not None and (type(self.window_frames) is not int or self.window_frames < 1):
+            raise InvalidArgumentError("window_frames", self.window_frames, "None or an integer of at least 1")
         if not 0.0 <= self.attention_dropout < 1.0:
             raise InvalidArgumentError("attention_dropout", self.attention_dropout, "0 <= p < 1")
 

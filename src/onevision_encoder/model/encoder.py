@@ -10,6 +10,7 @@ Parameter names, shapes and the forward pass are those of the published checkpoi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,12 +21,14 @@ from transformers.modeling_utils import PreTrainedModel
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.model.attention import AttentionPlan, plan_attention
 from onevision_encoder.model.block import EncoderLayer
+from onevision_encoder.model.card import CARD, is_blank_card, model_card, write_model_card
 from onevision_encoder.model.checkpoint import check_loading_info
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 from onevision_encoder.model.inputs import PackedInput, build_input
 from onevision_encoder.model.layers import LayerNorm, PatchEmbeddings, RMSNorm, make_norm, widen
 from onevision_encoder.model.pooling import PoolingHead
 from onevision_encoder.model.rope import RopeTable, rope_table
+from onevision_encoder.model.segments import Segments
 from onevision_encoder.model.tiled import TiledRunner
 
 
@@ -91,6 +94,7 @@ class OneVisionEncoderModel(PreTrainedModel):
         visible_indices: Tensor | None = None,
         patch_positions: Tensor | None = None,
         cu_seqlens: Tensor | Sequence[int] | None = None,
+        window_cu_seqlens: Tensor | Sequence[int] | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -109,8 +113,11 @@ class OneVisionEncoderModel(PreTrainedModel):
                 [B, K, 3] or [1, K, 3] for dense input. Without it a video has t = 0 .. T-1, whatever T is
                 (weights trained on 64 frames have not seen t > 63).
             cu_seqlens: bounds of the segments of packed input, S + 1 integers 0 ... N; None = one segment.
-                Segments never see each other.
-            output_attentions: needs ``attn_implementation="eager"`` and segments of one length.
+                Segments never see each other. Under ``torch.compile`` and ``torch.export`` a tensor stays on the
+                device: one graph for any clips, with an N x N mask (see ``marked.py``); a list is part of the graph.
+            window_cu_seqlens: bounds of attention windows of packed input, among them every bound of
+                ``cu_seqlens``; None = as ``config.window_frames`` says (see ``windows.py``).
+            output_attentions: needs ``attn_implementation="eager"``, segments of one length, no windows.
         Returns:
             ``BaseModelOutputWithPooling`` in the dtype of the weights: ``last_hidden_state`` [N, C] for packed
             and [B, K, C] for dense input, after ``layernorm_post`` if there is a head; ``pooler_output`` [S, C]
@@ -128,6 +135,7 @@ class OneVisionEncoderModel(PreTrainedModel):
             visible_indices=visible_indices,
             patch_positions=patch_positions,
             cu_seqlens=cu_seqlens,
+            window_cu_seqlens=window_cu_seqlens,
         )
         if want_attentions:
             self._check_attentions(packed)
@@ -154,15 +162,18 @@ class OneVisionEncoderModel(PreTrainedModel):
         """The packed core: patches, positions, segments -> residual stream [N, C], at least float32."""
         config = self.config
         rope = rope_table(
-            packed.positions_N3,
+            packed.windows.sort(packed.positions_N3),
             head_dim=config.hidden_size // config.num_attention_heads,
             theta=config.rope_theta,
             mode=config.rope_mode,
         )
-        plan = plan_attention(config._attn_implementation, packed.segments, packed.patches_ND.device)
-        x_NC = widen(self.layernorm_pre(self.embeddings(packed.patches_ND)))
-        encoded: tuple[Tensor, list[Tensor], list[Tensor]] = self.encoder(x_NC, rope, plan, keep_states)
-        return encoded
+        patches_ND = packed.windows.sort(packed.patches_ND)
+        plan = plan_attention(
+            config._attn_implementation, packed.windows.segments, patches_ND.shape[0], patches_ND.device
+        )
+        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
+        x_NC, states, attentions = self.encoder(x_NC, rope, plan, keep_states)
+        return packed.windows.unsort(x_NC), [packed.windows.unsort(state) for state in states], attentions
 
     def _check_attentions(self, packed: PackedInput) -> None:
         name = self.config._attn_implementation
@@ -170,7 +181,9 @@ class OneVisionEncoderModel(PreTrainedModel):
             raise InvalidArgumentError(
                 "output_attentions", True, f'False with attn_implementation={name!r}; only "eager" has the weights'
             )
-        if len(packed.segments.runs) != 1:
+        if packed.windows.segments != packed.segments:
+            raise InvalidArgumentError("output_attentions", True, "False where attention is windowed")
+        if not isinstance(packed.segments, Segments) or len(packed.segments.runs) != 1:
             raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
 
     def get_input_embeddings(self) -> nn.Module:
@@ -208,3 +221,24 @@ class OneVisionEncoderModel(PreTrainedModel):
         model, info = loaded
         check_loading_info(pretrained_model_name_or_path, info, use_head=model.config.use_head)
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, *args: Any, **kwargs: Any) -> None:
+        """As in transformers, and a model card (``README.md``) where there is none: see ``card.py``."""
+        folder = Path(save_directory)
+        card = folder / CARD
+        own = card.read_text(encoding="utf-8") if card.is_file() else None
+        self._card = own  # transformers puts its own in the folder it pushes
+        try:
+            super().save_pretrained(str(save_directory), is_main_process, *args, **kwargs)
+        finally:
+            del self._card
+        if is_main_process and folder.is_dir():
+            write_model_card(self, folder)
+
+    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Where transformers would push an empty form, push the card instead."""
+        card = Path(working_dir) / CARD
+        if not card.is_file() or is_blank_card(card.read_text(encoding="utf-8")):
+            own = getattr(self, "_card", None)
+            card.write_text(model_card(self, name=repo_id) if own is None else own, encoding="utf-8")
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)

@@ -14,16 +14,22 @@ from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.marked import MarkedSegments, segments_of
 from onevision_encoder.model.segments import Segments
+from onevision_encoder.model.windows import Windows, bounded_windows, dense_windows, frame_windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackedInput:
-    """What the core encodes. ``batch`` is (B, K) for dense input and None for packed input."""
+    """What the core encodes. ``segments`` are the clips, ``windows`` where attention happens (the clips, mostly).
+
+    ``batch`` is (B, K) for dense input and None for packed input.
+    """
 
     patches_ND: Tensor
     positions_N3: Tensor
-    segments: Segments
+    segments: Segments | MarkedSegments
+    windows: Windows
     batch: tuple[int, int] | None = None
 
 
@@ -34,6 +40,7 @@ def build_input(
     visible_indices: Tensor | None = None,
     patch_positions: Tensor | None = None,
     cu_seqlens: Tensor | Sequence[int] | None = None,
+    window_cu_seqlens: Tensor | Sequence[int] | None = None,
 ) -> PackedInput:
     """Tell the layouts apart by rank; arguments as in :meth:`OneVisionEncoderModel.forward`.
 
@@ -52,13 +59,14 @@ def build_input(
             raise InvalidArgumentError(
                 "visible_indices", tuple(visible_indices.shape), "None for packed [N, D] input: say patch_positions"
             )
-        return _packed(pixel_values, patch_positions, cu_seqlens, config)
+        return _packed(pixel_values, patch_positions, cu_seqlens, window_cu_seqlens, config)
     if pixel_values.ndim not in (4, 5):
         raise ShapeError(
             "pixel_values", tuple(pixel_values.shape), "[N, D] packed patches, [B, 3, H, W] or [B, 3, T, H, W]"
         )
-    if cu_seqlens is not None:
-        raise InvalidArgumentError("cu_seqlens", "given", "None for dense input: every item is a segment of its own")
+    for name, bounds in (("cu_seqlens", cu_seqlens), ("window_cu_seqlens", window_cu_seqlens)):
+        if bounds is not None:
+            raise InvalidArgumentError(name, "given", "None for dense input: every item is a segment of its own")
     return _dense(pixel_values, visible_indices, patch_positions, config)
 
 
@@ -66,6 +74,7 @@ def _packed(
     patches_ND: Tensor,
     patch_positions: Tensor | None,
     cu_seqlens: Tensor | Sequence[int] | None,
+    window_cu_seqlens: Tensor | Sequence[int] | None,
     config: OneVisionEncoderConfig,
 ) -> PackedInput:
     N, D = patches_ND.shape
@@ -77,8 +86,17 @@ def _packed(
     positions_N3 = _numbers(patch_positions)
     if tuple(positions_N3.shape) != (N, 3):
         raise ShapeError("patch_positions", tuple(positions_N3.shape), f"{(N, 3)}: one (t, h, w) for each patch")
-    segments = Segments.from_cu_seqlens(cu_seqlens, N)
-    return PackedInput(patches_ND=patches_ND, positions_N3=positions_N3.to(patches_ND.device), segments=segments)
+    device = patches_ND.device
+    segments = segments_of(cu_seqlens, N, device)
+    if window_cu_seqlens is not None:
+        windows = bounded_windows(segments_of(window_cu_seqlens, N, device, "window_cu_seqlens"), segments)
+    elif config.window_frames is not None:
+        windows = frame_windows(positions_N3[:, 0], segments, config.window_frames)
+    else:
+        windows = Windows(segments=segments)
+    return PackedInput(
+        patches_ND=patches_ND, positions_N3=positions_N3.to(patches_ND.device), segments=segments, windows=windows
+    )
 
 
 def _dense(
@@ -97,7 +115,7 @@ def _dense(
     L = T * grid[1] * grid[2]
     # [B, T, h, w, 3, p, p] as a view: no pixel moves before it is known which patches are wanted.
     patches = torch.unflatten(torch.unflatten(pixels_B3THW, 4, (-1, p)), 3, (-1, p)).permute(0, 2, 3, 5, 1, 4, 6)
-    address_BK3 = None
+    address_BK3, chooses = None, False
     if visible_indices is not None:
         frames = T if pixels.ndim == 4 or config.rope_temporal_size is None else max(T, config.rope_temporal_size)
         chooses = visible_indices.ndim == 2 and visible_indices.shape[1] != L
@@ -113,10 +131,18 @@ def _dense(
         positions_BK3 = address_BK3
     else:
         positions_BK3 = _unravel(torch.arange(L, device=pixels.device), grid).expand(B, L, 3)
+    segments = Segments.dense(B, K)
+    if config.window_frames is None:
+        windows = Windows(segments=segments)
+    elif address_BK3 is not None and chooses:
+        windows = frame_windows(address_BK3[..., 0].flatten(), segments, config.window_frames)
+    else:
+        windows = dense_windows(B, T, grid[1] * grid[2], config.window_frames)
     return PackedInput(
         patches_ND=patches.reshape(B * K, 3 * p * p),
         positions_N3=positions_BK3.reshape(B * K, 3),
-        segments=Segments.dense(B, K),
+        segments=segments,
+        windows=windows,
         batch=(B, K),
     )
 

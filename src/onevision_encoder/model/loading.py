@@ -96,6 +96,7 @@ def describe(model: OneVisionEncoderModel) -> dict[str, Any]:
         "device": str(model.device),
         "attention": model.config._attn_implementation,
         "rope_mode": model.config.rope_mode,
+        "window_frames": model.config.window_frames,
         "patch_size": model.config.patch_size,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -159,7 +160,9 @@ def _check_folder(name: str, folder: Path) -> list[Path]:
         raise CheckpointError(name, f"config.json is not a JSON object: {error}") from error
     if model_type != OneVisionEncoderConfig.model_type:
         wanted = OneVisionEncoderConfig.model_type
-        raise CheckpointError(name, f"config.json has model_type={model_type!r}, accepted is {wanted!r}")
+        cause = f"config.json has model_type={model_type!r}, accepted is {wanted!r}"
+        hint = "ove convert takes the encoder out of LLaVA-OneVision-2, Mage-VL and training checkpoints"
+        raise CheckpointError(name, f"{cause}; {hint}")
     if not any((folder / file).is_file() for file in WEIGHT_FILES):
         raise CheckpointError(name, f"holds no weights: none of {WEIGHT_FILES}")
     return sorted(folder.glob("model*.safetensors"))

@@ -5,9 +5,9 @@ Axes: N tokens of the pack, S segments, B items of a dense batch, L tokens of ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -59,32 +59,44 @@ class Segments:
         return cls(runs=(Run(0, batch, length),))
 
     @classmethod
-    def from_cu_seqlens(cls, cu_seqlens: Tensor | Sequence[int] | None, num_tokens: int) -> Segments:
+    def from_lengths(cls, lengths: Iterable[int]) -> Segments:
+        """Neighbouring segments of these lengths, each at least 1."""
+        runs: list[Run] = []
+        start = 0
+        for length in lengths:
+            if runs and runs[-1].length == length:
+                runs[-1] = replace(runs[-1], count=runs[-1].count + 1)
+            else:
+                runs.append(Run(start, 1, length))
+            start += length
+        return cls(runs=tuple(runs))
+
+    @classmethod
+    def from_cu_seqlens(
+        cls, cu_seqlens: Tensor | Sequence[int] | None, num_tokens: int, name: str = "cu_seqlens"
+    ) -> Segments:
         """Segments of a pack from their bounds.
 
         Args:
             cu_seqlens: S + 1 integers 0 ... N, strictly increasing; None = all tokens are one segment.
-            num_tokens: N.
+            num_tokens: N. name: of the argument, for the error.
         Raises:
             ShapeError: the bounds are not of that form.
         """
         if cu_seqlens is None:
             return cls.dense(1, num_tokens)
-        bounds = torch.as_tensor(cu_seqlens)
         allowed = f"1-D integers 0 ... {num_tokens} (the number of tokens), strictly increasing"
-        if bounds.ndim != 1 or len(bounds) < 2 or bounds.is_floating_point() or bounds.dtype == torch.bool:
-            raise ShapeError("cu_seqlens", (tuple(bounds.shape), str(bounds.dtype)), allowed)
-        ends = bounds.tolist()
-        increasing = all(a < b for a, b in pairwise(ends))
-        if ends[0] != 0 or ends[-1] != num_tokens or not increasing:
-            raise ShapeError("cu_seqlens", ends, allowed)
-        runs: list[Run] = []
-        for start, stop in pairwise(ends):
-            if runs and runs[-1].length == stop - start:
-                runs[-1] = replace(runs[-1], count=runs[-1].count + 1)
-            else:
-                runs.append(Run(start, 1, stop - start))
-        return cls(runs=tuple(runs))
+        if isinstance(cu_seqlens, (list, tuple)) and all(type(bound) is int for bound in cu_seqlens):
+            ends = list(cu_seqlens)  # not by way of a tensor, whose values a compiled graph cannot read
+        else:
+            bounds = torch.as_tensor(cu_seqlens)
+            if bounds.ndim != 1 or bounds.is_floating_point() or bounds.dtype == torch.bool:
+                raise ShapeError(name, (tuple(bounds.shape), str(bounds.dtype)), allowed)
+            ends = bounds.tolist()
+        increasing = len(ends) > 1 and all(a < b for a, b in pairwise(ends))
+        if not increasing or ends[0] != 0 or ends[-1] != num_tokens:
+            raise ShapeError(name, ends, allowed)
+        return cls.from_lengths(stop - start for start, stop in pairwise(ends))
 
     @property
     def count(self) -> int:
@@ -98,10 +110,18 @@ class Segments:
     def lengths(self) -> list[int]:
         return [run.length for run in self.runs for _ in range(run.count)]
 
+    def bounds(self) -> list[int]:
+        """S + 1 integers 0 ... N."""
+        return [0, *accumulate(self.lengths())]
+
     def cu_seqlens(self, device: torch.device) -> Tensor:
         """int32 [S + 1] on the device, as variable-length attention kernels take it."""
-        lengths = torch.tensor([0, *self.lengths()], dtype=torch.int32)
-        return lengths.cumsum(0, dtype=torch.int32).to(device)
+        return torch.tensor(self.bounds(), dtype=torch.int32).to(device)
+
+    def segment_N(self, device: torch.device) -> Tensor:
+        """int64: the segment of each token."""
+        lengths = torch.tensor(self.lengths(), device=device)
+        return torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)
 
     def tiles(self, most: int) -> Iterator[Tile]:
         """Cut attention into pieces of at most ``most`` query rows: a long segment gives several, short ones share."""

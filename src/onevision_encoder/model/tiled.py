@@ -20,6 +20,7 @@ from onevision_encoder.model.attention import AttentionPlan, SelfAttention
 from onevision_encoder.model.block import EncoderLayer
 from onevision_encoder.model.layers import LayerNorm, Mlp, RMSNorm
 from onevision_encoder.model.rope import RopeTable
+from onevision_encoder.model.segments import Segments
 
 TOKENS = 512
 """Rows of a token-wise tile: a hidden MLP tile of ViT-L is 4 MB in bfloat16."""
@@ -53,6 +54,7 @@ class TiledRunner:
         """
         return (
             plan.implementation == "sdpa"
+            and isinstance(plan.segments, Segments)
             and x_NC.device.type == "cpu"
             and not torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
@@ -81,6 +83,7 @@ class TiledRunner:
 
     def _attend(self, attention: SelfAttention) -> None:
         assert self._qkv_3NHD is not None
+        assert isinstance(self._plan.segments, Segments)
         q_NHD, k_NHD, v_NHD = self._qkv_3NHD
         for tile in self._plan.segments.tiles(QUERIES):
             q = q_NHD[tile.rows].view(tile.count, tile.queries, *q_NHD.shape[1:])

@@ -13,7 +13,7 @@ from onevision_encoder.selection.budget import resolve_budget
 from onevision_encoder.selection.codec_policy import choose_codec
 from onevision_encoder.selection.config import SelectionConfig, budget_for, needs_signals
 from onevision_encoder.selection.policies import choose_random, choose_run_length, choose_uniform
-from onevision_encoder.types import CodecSignals, FrameSequence, Selection, block2_rank
+from onevision_encoder.types import CodecSignals, FrameSequence, Selection, order_rank
 
 _DEFAULT = SelectionConfig()
 
@@ -84,11 +84,7 @@ def _selection(
     w = (unit % cols * merge)[:, None] + inside % merge
     positions_K3 = np.stack((np.repeat(t, merge**2), h.ravel(), w.ravel()), 1).astype(np.int32)
     shape = (board.frames, rows * merge, cols * merge)
-    if config.order == "block2":
-        key = block2_rank(positions_K3, shape)
-    else:
-        key = np.ravel_multi_index(tuple(positions_K3.T.astype(np.int64)), shape)
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(order_rank(positions_K3, shape, config.order), kind="stable")
     provenance = {
         "config": dataclasses.asdict(config),
         "budget": len(positions_K3),

@@ -50,7 +50,7 @@ class SelectionConfig:
     short: Short = "error"
     """A budget above what a short clip holds. error: refuse. cap: take all there is, and record it."""
     order: Order = "raster"
-    """Order of the rows. raster: by (t, h, w). block2: by t, then 2x2 block."""
+    """Order of the rows. raster: by (t, h, w). block2, block3: by t, then 2x2 or 3x3 block."""
     seed: int = 0
     """Of policy random."""
 

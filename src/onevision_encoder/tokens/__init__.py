@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from onevision_encoder.tokens.canvas_import import import_canvases as import_canvases
+    from onevision_encoder.tokens.canvases import canvas_bounds as canvas_bounds
+    from onevision_encoder.tokens.canvases import canvas_folder_name as canvas_folder_name
+    from onevision_encoder.tokens.canvases import export_canvases as export_canvases
     from onevision_encoder.tokens.files import atomic_path as atomic_path
     from onevision_encoder.tokens.files import write_atomically as write_atomically
     from onevision_encoder.tokens.formats import (
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from onevision_encoder.tokens.formats import import_positions_thw as import_positions_thw
     from onevision_encoder.tokens.formats import import_visidx as import_visidx
     from onevision_encoder.tokens.formats import import_visidx_thw as import_visidx_thw
+    from onevision_encoder.tokens.mosaics import export_mosaics as export_mosaics
+    from onevision_encoder.tokens.mosaics import import_mosaics as import_mosaics
+    from onevision_encoder.tokens.ordering import order_permutation as order_permutation
+    from onevision_encoder.tokens.ordering import reorder as reorder
     from onevision_encoder.tokens.packing import make_tokens as make_tokens
     from onevision_encoder.tokens.packing import pack as pack
     from onevision_encoder.tokens.packing import unpack as unpack
@@ -33,6 +41,14 @@ if TYPE_CHECKING:
     from onevision_encoder.tokens.store import save_tokens as save_tokens
 
 _HOME = {
+    "canvas_bounds": "canvases",
+    "canvas_folder_name": "canvases",
+    "export_canvases": "canvases",
+    "import_canvases": "canvas_import",
+    "export_mosaics": "mosaics",
+    "import_mosaics": "mosaics",
+    "order_permutation": "ordering",
+    "reorder": "ordering",
     "atomic_path": "files",
     "write_atomically": "files",
     "export_positions_thw": "formats",

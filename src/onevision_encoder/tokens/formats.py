@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onevision_encoder.errors import MediaNotFoundError, ShapeError, TokenFileError
+from onevision_encoder.errors import ShapeError, TokenFileError
 from onevision_encoder.tokens.files import write_atomically
+from onevision_encoder.tokens.folders import read_array
 from onevision_encoder.tokens.positions import VIRTUAL_FRAMES, model_time
 from onevision_encoder.types import Kind, PatchTokens, Selection
 
@@ -28,20 +29,20 @@ from onevision_encoder.types import Kind, PatchTokens, Selection
 def export_positions_thw(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
     """Write ``positions_thw.npy`` for the tokens of one clip. Raises ShapeError where t is not the slot
     0..63 of its frame, WriteError where the file cannot be written."""
-    slots_K3 = _slots(tokens)
+    slots_K3 = virtual_slots(tokens)
     _write(path, slots_K3[np.lexsort(slots_K3.T[::-1])])
 
 
 def export_visidx_thw(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
     """Write ``visidx_thw.npy``: anchors first, then by falling score, ties by (t, h, w)."""
-    slots_K3 = _slots(tokens)
+    slots_K3 = virtual_slots(tokens)
     t, h, w = slots_K3.T
     _write(path, slots_K3[np.lexsort((w, h, t, -tokens.score_N, tokens.kind_N != Kind.ANCHOR))])
 
 
 def export_visidx(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
     """Write ``.visidx.npy``: flat indices on the 64 x h x w grid, ascending."""
-    slots_K3 = _slots(tokens)
+    slots_K3 = virtual_slots(tokens)
     shape = (VIRTUAL_FRAMES, *tokens.clips[0].grid)
     _write(path, np.sort(np.ravel_multi_index(tuple(slots_K3.T), shape)).astype(np.int32))
 
@@ -78,8 +79,8 @@ def import_visidx(path: str | os.PathLike[str], *, num_frames: int, grid: tuple[
     return _selection(slots_K3, np.zeros(len(flat_K), np.float32), num_frames, grid, path)
 
 
-def _slots(tokens: PatchTokens) -> NDArray[np.int32]:
-    """(t, h, w) on the 64-slot axis, int32 [K, 3]."""
+def virtual_slots(tokens: PatchTokens) -> NDArray[np.int32]:
+    """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]. Raises ShapeError where t is no slot."""
     if len(tokens.clips) != 1:
         raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip")
     clip = tokens.clips[0]
@@ -126,12 +127,7 @@ def _selection(
 
 
 def _read(path: str | os.PathLike[str], *, columns: int | None) -> NDArray[np.int64]:
-    if not Path(path).is_file():
-        raise MediaNotFoundError(path, "no such index file")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise TokenFileError(f"{path}: not a readable .npy file: {error}") from error
+    array = read_array(Path(path))
     wanted = "[K]" if columns is None else f"[K, {columns}]"
     fits = array.ndim == 1 if columns is None else array.ndim == 2 and array.shape[1] == columns
     if not fits or not np.issubdtype(array.dtype, np.integer):
