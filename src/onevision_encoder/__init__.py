@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onevision_encoder.codec import patch_scores as patch_scores
+    from onevision_encoder.hub import OneVisionEncoderImageProcessor as OneVisionEncoderImageProcessor
+    from onevision_encoder.hub import OneVisionEncoderProcessor as OneVisionEncoderProcessor
     from onevision_encoder.model import Embeddings as Embeddings
     from onevision_encoder.model import OneVisionEncoderConfig as OneVisionEncoderConfig
     from onevision_encoder.model import OneVisionEncoderModel as OneVisionEncoderModel
@@ -33,7 +35,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Embeddings": "model",
     "OneVisionEncoderConfig": "model",
+    "OneVisionEncoderImageProcessor": "hub",
     "OneVisionEncoderModel": "model",
+    "OneVisionEncoderProcessor": "hub",
     "Sampling": "video",
     "SelectionConfig": "selection",
     "Sizing": "video",
@@ -52,6 +56,15 @@ _HOME = {
 }
 
 __all__ = ["__version__", *_HOME]
+
+
+def join_transformers() -> None:
+    """Make transformers' Auto classes know the encoder and its processors.
+
+    Called by the packages ``model`` and ``hub`` when one of their names is first taken. It lives here, above all of
+    them, because the processors are built on the model, and the model must not import them.
+    """
+    importlib.import_module(f"{__name__}.hub.register").register_auto_classes()
 
 
 def __getattr__(name: str) -> Any:

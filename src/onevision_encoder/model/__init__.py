@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from onevision_encoder import join_transformers
+
 if TYPE_CHECKING:
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
@@ -45,6 +47,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
+        join_transformers()
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
