@@ -12,7 +12,9 @@ import onevision_encoder
 PUBLIC = [
     "Embeddings",
     "OneVisionEncoderConfig",
+    "OneVisionEncoderImageProcessor",
     "OneVisionEncoderModel",
+    "OneVisionEncoderProcessor",
     "Sampling",
     "SelectionConfig",
     "Sizing",
