@@ -34,7 +34,7 @@ def _modules_of_remote_code_stay_here(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "statement",
     [
-        "from onevision_encoder import OneVisionEncoderModel",
+        pytest.param("from onevision_encoder import OneVisionEncoderModel", marks=pytest.mark.slow),
         pytest.param("from onevision_encoder import OneVisionEncoderProcessor", marks=pytest.mark.slow),
         pytest.param("from onevision_encoder.hub import OneVisionEncoderImageProcessor", marks=pytest.mark.slow),
         "from onevision_encoder.model import load_encoder",

@@ -115,6 +115,8 @@ def test_mistakes_in_the_making_are_named_too(folder: Path) -> None:
         OneVisionEncoderProcessor(budget="many")
     with pytest.raises(InvalidArgumentError, match="video_backend"):
         OneVisionEncoderProcessor(video_backend="best")
+    with pytest.raises(InvalidArgumentError, match="leave one of the two out"):
+        OneVisionEncoderProcessor(video_backend="tiled", policy="codec")
     with pytest.raises(InvalidArgumentError, match="needs no torchvision"):
         AutoProcessor.from_pretrained(folder, use_fast=True)
     with pytest.raises(InvalidArgumentError, match="processor_class"):

@@ -151,6 +151,7 @@ def test_other_mean_and_std_are_used_and_kept(tmp_path: Path) -> None:
         ("picture", {"layout": "flat"}, "'packed', 'dense'"),
         ("picture", {"return_tensors": "tf"}, "'pt'.*'np'"),
         ("picture", {"budget": 20}, "no such option"),
+        ("picture", {"max_patches": 20, "recipe": "image448"}, "for recipe='native' only; here it is 'image448'"),
     ],
 )
 def test_mistakes_are_named(images: object, options: dict[str, object], message: str) -> None:

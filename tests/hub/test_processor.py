@@ -75,6 +75,24 @@ def test_backends_lay_tokens_out_as_they_say(clip: Path) -> None:
     assert torch.equal(tiled["pixel_values"], paid["pixel_values"])  # the same frames, laid out otherwise
 
 
+def test_whole_frames_are_counted_by_the_call_or_bought_by_a_budget() -> None:
+    processor, frames = OneVisionEncoderProcessor(budget=128), moving_square(frames=40)  # 64 patches a frame
+
+    def count(**options: Any) -> int:
+        return len(processor(videos=frames, **options)["pixel_values"]) // 64
+
+    assert count() == 2
+    assert count(video_backend="frames") == 2
+    assert count(video_backend="frames", num_frames=5) == 5
+    assert count(video_backend="frames", num_frames=5, budget=192) == 3
+    assert count(policy="dense", num_frames=5) == 5
+    assert count(video_backend="frames", budget="auto") == 16
+    assert OneVisionEncoderProcessor(num_frames=4, video_backend="frames").video_config().selection.policy == "dense"
+    saved = OneVisionEncoderProcessor(num_frames=4, policy="dense")
+    assert saved.video_config().sampling.num_frames == 4
+    assert saved.video_config("codec").selection.policy == "codec"
+
+
 def test_a_mixed_batch_equals_each_alone(clip: Path, wide: Path, model: torch.nn.Module) -> None:
     processor = OneVisionEncoderProcessor(OneVisionEncoderImageProcessor(max_patches=40), budget="15%")
     images, videos = [Image.fromarray(textured(90, 60)), textured(42, 200, 1)], [clip, wide, moving_square(frames=3)]

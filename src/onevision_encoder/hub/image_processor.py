@@ -102,6 +102,9 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         check_options(options, (*IMAGE_OPTIONS, "layout", "return_tensors", "return_metadata"))
         check_choice("layout", layout, ImageLayout)
         recipe = options.get("recipe", self.sizing.recipe)
+        for name, of in (("max_patches", "native"), ("side", "letterbox")):
+            if name in options and recipe != of:
+                raise InvalidArgumentError(name, options[name], f"for recipe={of!r} only; here it is {recipe!r}")
         layout = layout or self.layout or ("dense" if recipe in _DENSE_RECIPES else "packed")
         parts: list[tuple[Modality, PatchTokens]] = [("image", part) for part in self.tokens(images, **options)]
         make = dense_inputs if layout == "dense" else packed_inputs

@@ -25,6 +25,7 @@ IMAGE_OPTIONS = ("recipe", "max_patches", "side", "merge", "order")
 """Options that mean for an image what they mean for a video."""
 
 _POLICIES = {"codec": ("codec",), "frames": ("dense", "uniform", "uniform_lowres"), "tiled": ("tiled",)}
+_COUNTS = {"num_frames", "fps"}
 _MEANT = {
     "image": "images",
     "video": "videos",
@@ -86,11 +87,11 @@ def check_options(given: Mapping[str, Any], accepted: Iterable[str]) -> None:
             raise InvalidArgumentError(name, brief(value), f"no such option{hint}Accepted are {', '.join(names)}")
 
 
-def check_choice(name: str, value: object, choices: Any, *, none: bool = True) -> None:
-    """Raise InvalidArgumentError unless ``value`` is one of the Literal ``choices``, or None where that is allowed."""
-    if not (none and value is None) and value not in get_args(choices):
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise InvalidArgumentError unless ``value`` is None or one of the Literal ``choices``."""
+    if value is not None and value not in get_args(choices):
         known = ", ".join(repr(choice) for choice in get_args(choices))
-        raise InvalidArgumentError(name, value, f"one of {known}" + (" or None" if none else ""))
+        raise InvalidArgumentError(name, value, f"one of {known} or None")
 
 
 def brief(value: Any) -> Any:
@@ -116,18 +117,23 @@ def video_config(
     if backend is None and "policy" not in options:
         backend = usual
     if backend is not None:
-        _follow(backend, options, given)
+        options["policy"] = _policy(backend, options, given)
+    if options["policy"] == "dense" and "policy" not in defaults:
+        if "budget" not in given:
+            options.pop("budget", None)  # the processor's, for policies that choose
+        if not _COUNTS & set(options):
+            options["num_frames"] = DENSE_FRAMES
     return TokenizeConfig.of(**options)
 
 
-def _follow(backend: str, options: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Set the policy that a backend stands for."""
+def _policy(backend: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """What a backend stands for. Whole frames are counted by the call, else bought by a budget, else counted."""
     policies = _POLICIES[backend]
-    if options.get("policy") not in policies:
-        if "policy" in given:
-            allowed = f"one of {policies} with video_backend={backend!r}; or leave one of the two out"
-            raise InvalidArgumentError("policy", given["policy"], allowed)
-        priced = options.get("budget", AUTO_BUDGET) != AUTO_BUDGET
-        options["policy"] = "uniform" if backend == "frames" and priced else policies[0]
-    if options["policy"] == "dense" and not {"num_frames", "fps"} & set(options):
-        options["num_frames"] = DENSE_FRAMES
+    if options.get("policy") in policies:
+        return str(options["policy"])
+    if "policy" in given:
+        allowed = f"one of {policies} with video_backend={backend!r}; or leave one of the two out"
+        raise InvalidArgumentError("policy", given["policy"], allowed)
+    settings = options if "budget" in given or not _COUNTS & set(given) else given
+    bought = settings.get("budget", AUTO_BUDGET) != AUTO_BUDGET
+    return "uniform" if backend == "frames" and bought else policies[0]

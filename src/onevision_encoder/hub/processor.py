@@ -18,7 +18,6 @@ from onevision_encoder.hub.options import (
     FRAME_OPTIONS,
     IMAGE_OPTIONS,
     ImageLayout,
-    VideoBackend,
     check_choice,
     check_options,
     hub_arguments,
@@ -31,6 +30,7 @@ from onevision_encoder.model.configuration import PRESETS
 from onevision_encoder.tokens.pipeline import TokenizeConfig, read_clip
 from onevision_encoder.types import FrameSequence, PatchTokens
 
+USUAL_BACKEND = "codec"
 _ARGUMENTS = ("images", "videos", "video_backend", "layout", "return_tensors", "return_metadata")
 _NO_TEXT = "None: the encoder reads images and videos only; text belongs to a language model's own processor"
 _SAVED = "videos"  # where the settings of videos lie in processor_config.json
@@ -42,7 +42,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
     Args:
         image_processor: for still images; a ``CLIPImageProcessor`` is translated. None = native aspect, at most 1024
             patches.
-        video_backend: what a call does that names neither backend nor policy; see :meth:`__call__`.
+        video_backend: what a call does that names neither backend nor policy; see :meth:`__call__`. None = ``codec``.
         options: settings of videos that a call may override: the options of :func:`onevision_encoder.tokenize`.
     Raises:
         InvalidArgumentError: an option that does not exist, or a value out of range.
@@ -52,16 +52,15 @@ class OneVisionEncoderProcessor(ProcessorMixin):
     image_processor_class = "AutoImageProcessor"
     image_processor: OneVisionEncoderImageProcessor
 
-    def __init__(self, image_processor: Any = None, *, video_backend: str = "codec", **options: Any) -> None:
+    def __init__(self, image_processor: Any = None, *, video_backend: str | None = None, **options: Any) -> None:
         if image_processor is None:
             image_processor = OneVisionEncoderImageProcessor()
         elif not isinstance(image_processor, OneVisionEncoderImageProcessor):
             image_processor = OneVisionEncoderImageProcessor.from_dict(image_processor.to_dict())
         super().__init__(image_processor)  # type: ignore[no-untyped-call]
         check_options(options, (*video_options(), "video_backend", "image_processor"))
-        check_choice("video_backend", video_backend, VideoBackend, none=False)
         self.video_backend, self.options = video_backend, dict(options)
-        self.video_config()
+        video_config(options, {}, backend=video_backend, usual=USUAL_BACKEND, patch=self.image_processor.patch_size)
 
     def video_config(self, video_backend: str | None = None, **options: Any) -> TokenizeConfig:
         """How a call with these options reads a video, everything spelt out."""
@@ -69,7 +68,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             options,
             self.options,
             backend=video_backend,
-            usual=self.video_backend,
+            usual=self.video_backend or USUAL_BACKEND,
             patch=self.image_processor.patch_size,
         )
 
@@ -93,9 +92,10 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             videos: a path, URL, bytes or binary file, a uint8 array or tensor [T, H, W, 3] or [T, 3, H, W], a list of
                 frames, what ``read_media`` or ``tokenize`` returned; or a list of those.
             text, audio: None.
-            video_backend: ``codec`` = the patches that a codec could not predict; ``frames`` = whole frames, 16 of
-                them unless ``num_frames`` or ``fps`` says otherwise, or as many as a ``budget`` pays for; ``tiled`` =
-                whole frames stacked in one tall picture. Shorthand for ``policy``, which can be said instead.
+            video_backend: ``codec`` = the patches that a codec could not predict; ``frames`` = whole frames, as many
+                as ``num_frames`` or ``fps`` of the call say or else as a ``budget`` pays for, 16 where nothing says
+                how many; ``tiled`` = whole frames stacked in one tall picture. Shorthand for
+                ``policy``, which can be said instead.
             layout: ``packed`` [N, D] takes anything together; ``dense`` is [B, 3, H, W] for images and
                 [B, 3, T, H, W] for whole frames. None = packed, but images alone as their processor is set.
             return_tensors: ``pt`` (None means it too) or ``np``.
