@@ -11,11 +11,12 @@ import pytest
 import torch
 from hub_folders import edit_json, original_folder, poison
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, dynamic_module_utils
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.utils import is_flash_attn_3_available
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionEncoderModel, OneVisionEncoderProcessor
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.hub import OneVisionEncoderImageProcessor
+from onevision_encoder.hub import OneVisionEncoderImageProcessor, register_auto_classes
 
 AUTO = (AutoConfig, AutoModel, AutoProcessor, AutoImageProcessor)
 
@@ -36,7 +37,10 @@ def _modules_of_remote_code_stay_here(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         pytest.param("from onevision_encoder import OneVisionEncoderModel", marks=pytest.mark.slow),
         pytest.param("from onevision_encoder import OneVisionEncoderProcessor", marks=pytest.mark.slow),
-        pytest.param("from onevision_encoder.hub import OneVisionEncoderImageProcessor", marks=pytest.mark.slow),
+        pytest.param(
+            "from onevision_encoder.hub import OneVisionEncoderImageProcessor, register_auto_classes",
+            marks=pytest.mark.slow,
+        ),
         "from onevision_encoder.model import load_encoder",
     ],
 )
@@ -94,6 +98,16 @@ def test_the_poison_works_and_other_models_are_left_alone(folder: Path) -> None:
             auto.from_pretrained(folder, trust_remote_code=True)
         assert marker.exists()
         marker.unlink()
+
+
+def test_transformers_can_look_through_what_is_registered() -> None:
+    """As ``ProcessorMixin.get_possibly_dynamic_module`` does on behalf of other libraries."""
+    register_auto_classes()
+    registered = list(IMAGE_PROCESSOR_MAPPING._extra_content.values())
+    assert registered
+    for entry in registered:
+        names = [one.__name__ for one in (entry if isinstance(entry, tuple) else (entry,)) if one is not None]
+        assert "SomebodyElsesImageProcessor" not in names
 
 
 def test_from_pretrained_of_our_own_classes_ignores_remote_code(folder: Path) -> None:

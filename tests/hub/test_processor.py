@@ -219,5 +219,9 @@ def test_processors_of_the_originals_folder_of_a_bare_model_and_of_a_preset(tmp_
     assert AutoProcessor.from_pretrained(tmp_path / "bare").video_config().sizing.patch == 16
     preset = OneVisionEncoderProcessor.from_pretrained("large", budget=9)
     assert preset.to_dict() == OneVisionEncoderProcessor(budget=9).to_dict()
+    native = AutoProcessor.from_pretrained(tmp_path / "original", recipe="native", max_patches=50)
+    assert native.image_processor.sizing == native.video_config().sizing
+    assert len(native(images=textured(300, 300))["pixel_values"]) == 49
+    assert OneVisionEncoderProcessor(max_patches=50).image_processor.sizing.max_patches == 50
     clips = CLIPImageProcessor(size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224})
     assert OneVisionEncoderProcessor(clips).image_processor.sizing.recipe == "crop224"

@@ -41,9 +41,10 @@ class OneVisionEncoderProcessor(ProcessorMixin):
 
     Args:
         image_processor: for still images; a ``CLIPImageProcessor`` is translated. None = native aspect, at most 1024
-            patches.
+            patches, unless ``options`` say otherwise.
         video_backend: what a call does that names neither backend nor policy; see :meth:`__call__`. None = ``codec``.
-        options: settings of videos that a call may override: the options of :func:`onevision_encoder.tokenize`.
+        options: settings of videos that a call may override: the options of :func:`onevision_encoder.tokenize`. Without
+            an ``image_processor``, and in ``from_pretrained``, those that size pictures are for images as well.
     Raises:
         InvalidArgumentError: an option that does not exist, or a value out of range.
     """
@@ -54,7 +55,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
 
     def __init__(self, image_processor: Any = None, *, video_backend: str | None = None, **options: Any) -> None:
         if image_processor is None:
-            image_processor = OneVisionEncoderImageProcessor()
+            image_processor = OneVisionEncoderImageProcessor(**_sizing(options))
         elif not isinstance(image_processor, OneVisionEncoderImageProcessor):
             image_processor = OneVisionEncoderImageProcessor.from_dict(image_processor.to_dict())
         super().__init__(image_processor)  # type: ignore[no-untyped-call]
@@ -211,6 +212,13 @@ class OneVisionEncoderProcessor(ProcessorMixin):
         saved.pop("image_processor", None)  # it is among ``args``
         options = saved.pop(_SAVED, {})
         given = settings_among(kwargs)
-        image_processor = given.pop("image_processor", args[0])
+        image_processor = given.pop("image_processor", None)
+        if image_processor is None and args[0] is not None:
+            image_processor = OneVisionEncoderImageProcessor.from_dict({**args[0].to_dict(), **_sizing(given)})
         processor = cls(image_processor, **{**saved, **options, **given})
         return (processor, {}) if return_unused else processor
+
+
+def _sizing(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that an image processor is made with."""
+    return {name: value for name, value in options.items() if name in IMAGE_OPTIONS and name != "order"}

@@ -32,9 +32,16 @@ def register_auto_classes() -> None:
     ignore_remote_code()
 
 
+class _Backends(dict[str, type]):
+    """Processors by backend. transformers 5 asks everything registered for its ``__name__`` when it looks for another
+    library's class (``ProcessorMixin.get_possibly_dynamic_module``), and would trip over a plain dict."""
+
+    __name__ = ""
+
+
 def _image_processor_arguments() -> dict[str, Any]:
     """transformers 5 names processors by backend (ours serves both), 4.57 by slow and fast."""
     if "image_processor_classes" in inspect.signature(AutoImageProcessor.register).parameters:
         ours = OneVisionEncoderImageProcessor
-        return {"image_processor_classes": {"pil": ours, "torchvision": ours}}
+        return {"image_processor_classes": _Backends(pil=ours, torchvision=ours)}
     return {"slow_image_processor_class": OneVisionEncoderImageProcessor}
