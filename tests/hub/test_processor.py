@@ -16,7 +16,7 @@ from hub_folders import original_folder, tiny_model
 from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessor
 
-from onevision_encoder import TokenizeConfig, embed_tokens, pack, read_media, tokenize
+from onevision_encoder import Sampling, TokenizeConfig, embed_tokens, pack, read_media, tokenize
 from onevision_encoder.hub import OneVisionEncoderImageProcessor, OneVisionEncoderProcessor
 
 
@@ -147,6 +147,14 @@ def test_every_way_to_hand_over_a_video_gives_the_same(clip: Path) -> None:
         ways = [str(clip), clip.read_bytes(), file, [clip], (str(clip),), tokenize(clip, budget=50), read_media(clip)]
         for way in ways:
             assert torch.equal(processor(videos=way)["pixel_values"], expected)
+
+
+def test_frames_read_beforehand_are_taken_as_they_are(clip: Path) -> None:
+    processor, frames = OneVisionEncoderProcessor(), read_media(clip, sampling=Sampling(num_frames=5))
+    whole = processor(videos=frames, video_backend="frames", return_metadata=True)
+    assert whole.metadata.video_grid_thw.tolist() == [[5, 8, 8]]
+    expected = processor(videos=clip, video_backend="frames", num_frames=5)
+    assert torch.equal(whole["pixel_values"], expected["pixel_values"])
 
 
 def test_every_way_to_hand_over_frames_gives_the_same() -> None:

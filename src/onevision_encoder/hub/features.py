@@ -5,6 +5,7 @@ Axes: N tokens of the pack, S segments (images, then videos), D = 3*p*p, B batch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from onevision_encoder.tokens.patches import unpatchify
 from onevision_encoder.types import ClipInfo, PatchTokens
 
 Modality = Literal["image", "video"]
+Parts = Sequence[tuple[Modality, PatchTokens]]
+"""Tokens of one or several clips each, and what they are of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,9 +108,7 @@ class Normalization:
         return ((x_N3P - mean) / std).flatten(1)
 
 
-def packed_inputs(
-    parts: Sequence[tuple[Modality, PatchTokens]], normalize: Normalization, *, return_tensors: str, metadata: bool
-) -> EncoderInputs:
+def packed_inputs(parts: Parts, normalize: Normalization, *, return_tensors: str, metadata: bool) -> EncoderInputs:
     """Segments of any size and length end to end."""
     tokens = pack([part for _, part in parts])
     data = {
@@ -115,70 +116,72 @@ def packed_inputs(
         "patch_positions": torch.tensor(tokens.model_positions_N3),
         "cu_seqlens": torch.tensor(tokens.cu_seqlens),
     }
-    return _returned(data, return_tensors, describe(parts, dense=False) if metadata else None)
+    return _returned(data, return_tensors, _metadata(parts, dense=False) if metadata else None)
 
 
-def dense_inputs(
-    parts: Sequence[tuple[Modality, PatchTokens]], normalize: Normalization, *, return_tensors: str, metadata: bool
-) -> EncoderInputs:
+def dense_inputs(parts: Parts, normalize: Normalization, *, return_tensors: str, metadata: bool) -> EncoderInputs:
     """Whole frames, all items of one modality and one size.
 
     Raises:
         InvalidArgumentError: images and videos together, or tokens that are not all patches of their frames.
         ShapeError: sizes or lengths differ.
     """
-    modalities = {modality for modality, _ in parts}
-    items = [(modality, clip) for modality, part in parts for clip in unpack(part)]
-    if len(modalities) > 1 or not all(_whole(clip) for _, clip in items):
-        cause = "images and videos together" if len(modalities) > 1 else "a choice of patches"
-        raise InvalidArgumentError("layout", "dense", f"'packed' for {cause}; dense holds whole frames of one kind")
-    shapes = [(len(clip.clips[0].frame_index_T), *clip.clips[0].grid) for _, clip in items]
+    items = _items(parts)
+    modalities, clips = {modality for modality, _ in items}, [clip for _, clip in items]
+    if len(modalities) > 1:
+        raise InvalidArgumentError("layout", "dense", "'packed' for images and videos together")
+    if not all(_whole(clip) and clip.clips[0].order == "raster" for clip in clips):
+        raise InvalidArgumentError(
+            "layout", "dense", "'packed' for chosen patches: dense holds whole frames, in raster order"
+        )
+    shapes = [_shape(clip) for clip in clips]
     if len(set(shapes)) > 1:
         raise ShapeError("layout='dense', (frames, rows, columns)", shapes, "one size and length; else layout='packed'")
-    patch = items[0][1].patch
+    patch = clips[0].patch
     T, H, W = shapes[0][0], shapes[0][1] * patch, shapes[0][2] * patch
-    rgb = np.stack([unpatchify(clip.patches_ND, shapes[0], patch) for _, clip in items])
-    pixels = normalize(rgb.transpose(0, 4, 1, 2, 3).reshape(len(items), -1)).reshape(len(items), 3, T, H, W)
+    rgb = np.stack([unpatchify(clip.patches_ND, shapes[0], patch) for clip in clips])
+    pixels = normalize(rgb.transpose(0, 4, 1, 2, 3).reshape(len(clips), -1)).reshape(len(clips), 3, T, H, W)
     data = {"pixel_values": pixels}
     if modalities == {"image"}:
         data["pixel_values"] = pixels[:, :, 0]
     else:
-        data["patch_positions"] = torch.tensor(np.stack([clip.model_positions_N3 for _, clip in items]))
-    return _returned(data, return_tensors, describe(parts, dense=True) if metadata else None)
+        data["patch_positions"] = torch.tensor(np.stack([clip.model_positions_N3 for clip in clips]))
+    return _returned(data, return_tensors, _metadata(parts, dense=True) if metadata else None)
+
+
+def _shape(tokens: PatchTokens) -> tuple[int, int, int]:
+    """(frames, rows, columns) that one clip's tokens are chosen from."""
+    clip = tokens.clips[0]
+    return (len(clip.frame_index_T), *clip.grid)
 
 
 def _whole(tokens: PatchTokens) -> bool:
-    """Whether one clip's tokens are all patches of its frames, in raster order, each frame at its own time."""
-    clip = tokens.clips[0]
-    full = len(clip.frame_index_T) * clip.grid[0] * clip.grid[1]
-    return clip.layout == "frames" and clip.order == "raster" and len(tokens) == full
+    """Whether one clip's tokens are all patches of its frames, each frame at its own time."""
+    return tokens.clips[0].layout == "frames" and len(tokens) == math.prod(_shape(tokens))
 
 
-def describe(parts: Sequence[tuple[Modality, PatchTokens]], *, dense: bool) -> InputMetadata:
-    items = [(modality, clip) for modality, part in parts for clip in unpack(part)]
-    grids: dict[str, NDArray[np.int64] | None] = {}
-    for wanted in ("image", "video"):
+def _metadata(parts: Parts, *, dense: bool) -> InputMetadata:
+    items = _items(parts)
+
+    def grids(wanted: Modality) -> NDArray[np.int64] | None:
         chosen = [clip for modality, clip in items if modality == wanted]
-        whole = bool(chosen) and all(_full(clip) for clip in chosen)
-        rows = [(len(clip.clips[0].frame_index_T), *clip.clips[0].grid) for clip in chosen]
-        grids[wanted] = np.array(rows, dtype=np.int64) if whole else None
+        whole = bool(chosen) and all(_whole(clip) for clip in chosen)
+        return np.array([_shape(clip) for clip in chosen], dtype=np.int64) if whole else None
+
     return InputMetadata(
         modalities=tuple(modality for modality, _ in items),
         clips=tuple(clip.clips[0] for _, clip in items),
         positions_N3=None if dense else np.concatenate([clip.positions_N3 for _, clip in items]),
         kind_N=None if dense else np.concatenate([clip.kind_N for _, clip in items]),
-        image_grid_thw=grids["image"],
-        video_grid_thw=grids["video"],
+        image_grid_thw=grids("image"),
+        video_grid_thw=grids("video"),
     )
 
 
-def _full(tokens: PatchTokens) -> bool:
-    clip = tokens.clips[0]
-    return clip.layout == "frames" and len(tokens) == len(clip.frame_index_T) * clip.grid[0] * clip.grid[1]
+def _items(parts: Parts) -> list[tuple[Modality, PatchTokens]]:
+    return [(modality, clip) for modality, part in parts for clip in unpack(part)]
 
 
 def _returned(data: dict[str, Tensor], return_tensors: str, metadata: InputMetadata | None) -> EncoderInputs:
-    if return_tensors not in ("pt", "np"):
-        raise InvalidArgumentError("return_tensors", return_tensors, "'pt' (torch) or 'np' (numpy)")
     kept = data if return_tensors == "pt" else {name: value.numpy() for name, value in data.items()}
     return EncoderInputs(kept, metadata=metadata)

@@ -14,6 +14,7 @@ from onevision_encoder.hub.features import EncoderInputs, Modality, Normalizatio
 from onevision_encoder.hub.options import (
     IMAGE_OPTIONS,
     ImageLayout,
+    ReturnTensors,
     check_choice,
     check_options,
     hub_arguments,
@@ -101,6 +102,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         """
         check_options(options, (*IMAGE_OPTIONS, "layout", "return_tensors", "return_metadata"))
         check_choice("layout", layout, ImageLayout)
+        check_choice("return_tensors", return_tensors, ReturnTensors)
         recipe = options.get("recipe", self.sizing.recipe)
         for name, of in (("max_patches", "native"), ("side", "letterbox")):
             if name in options and recipe != of:

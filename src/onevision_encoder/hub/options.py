@@ -14,6 +14,7 @@ from onevision_encoder.video.config import Sampling, Sizing
 
 VideoBackend = Literal["codec", "frames", "tiled"]
 ImageLayout = Literal["packed", "dense"]
+ReturnTensors = Literal["pt", "np"]
 
 DENSE_FRAMES = 16
 """Frames of backend ``frames`` where nothing else says how many: the published instructions' video."""

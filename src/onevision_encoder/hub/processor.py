@@ -18,6 +18,7 @@ from onevision_encoder.hub.options import (
     FRAME_OPTIONS,
     IMAGE_OPTIONS,
     ImageLayout,
+    ReturnTensors,
     check_choice,
     check_options,
     hub_arguments,
@@ -95,8 +96,8 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             text, audio: None.
             video_backend: ``codec`` = the patches that a codec could not predict; ``frames`` = whole frames, as many
                 as ``num_frames`` or ``fps`` of the call say or else as a ``budget`` pays for, 16 where nothing says
-                how many; ``tiled`` = whole frames stacked in one tall picture. Shorthand for
-                ``policy``, which can be said instead.
+                how many; ``tiled`` = whole frames stacked in one tall picture. Shorthand for ``policy``, which can be
+                said instead.
             layout: ``packed`` [N, D] takes anything together; ``dense`` is [B, 3, H, W] for images and
                 [B, 3, T, H, W] for whole frames. None = packed, but images alone as their processor is set.
             return_tensors: ``pt`` (None means it too) or ``np``.
@@ -114,6 +115,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
                 raise InvalidArgumentError(name, type(value).__name__, _NO_TEXT)
         check_options(options, (*video_options(), *_ARGUMENTS))
         check_choice("layout", layout, ImageLayout)
+        check_choice("return_tensors", return_tensors, ReturnTensors)
         if images is None and videos is None:
             raise InvalidArgumentError("images, videos", None, "at least one: images=..., videos=...")
         if videos is None:
