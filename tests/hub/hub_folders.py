@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionEncoderModel
 
@@ -30,6 +31,11 @@ AUTO_MAPS = {
     "preprocessor_config.json": {"AutoImageProcessor": "poison.PoisonImages", "AutoProcessor": "poison.Poison"},
     "processor_config.json": {"AutoProcessor": "poison.Poison", "AutoImageProcessor": "poison.PoisonImages"},
 }
+
+
+def pillow_clip() -> type:
+    """CLIP's image processor on Pillow, as the original used it: transformers 5 prefers torchvision's where it is."""
+    return getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
 
 
 def tiny_model(**overrides: Any) -> OneVisionEncoderModel:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from clips import textured
-from hub_folders import ORIGINAL_IMAGES, original_folder, tiny_model
+from hub_folders import ORIGINAL_IMAGES, original_folder, pillow_clip, tiny_model
 from PIL import Image
-from transformers import AutoImageProcessor, CLIPImageProcessor, pipeline
+from transformers import AutoImageProcessor, pipeline
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.hub import OneVisionEncoderImageProcessor, OneVisionEncoderProcessor
@@ -45,7 +45,7 @@ def pixels_of(packed: torch.Tensor, grid: tuple[int, int], patch: int = 14) -> n
 @pytest.mark.parametrize("size", SIZES)
 def test_original_recipe_equals_clips_bit_for_bit(size: tuple[int, int]) -> None:
     image = picture(*size)
-    expected = CLIPImageProcessor(**ORIGINAL_IMAGES)(images=image, return_tensors="pt")["pixel_values"]
+    expected = pillow_clip()(**ORIGINAL_IMAGES)(images=image, return_tensors="pt")["pixel_values"]
     found = OneVisionEncoderImageProcessor(recipe="image448")(image)
     assert dict(found).keys() == {"pixel_values"}
     assert found["pixel_values"].dtype == torch.float32
@@ -182,7 +182,7 @@ def test_folders_round_trip_and_clip_reads_ours(tmp_path: Path) -> None:
     assert (ours.sizing.recipe, ours.patch_size) == ("image448", 14)
     ours.save_pretrained(tmp_path / "ours")
     expected = ours(image)["pixel_values"]
-    for reader in (OneVisionEncoderImageProcessor, AutoImageProcessor, CLIPImageProcessor):
+    for reader in (OneVisionEncoderImageProcessor, AutoImageProcessor, pillow_clip()):
         again = reader.from_pretrained(tmp_path / "ours")
         assert torch.equal(again(image, return_tensors="pt")["pixel_values"], expected)
     assert type(AutoImageProcessor.from_pretrained(tmp_path / "ours")) is OneVisionEncoderImageProcessor
