@@ -12,7 +12,9 @@ import onevision_encoder
 PUBLIC = [
     "Embeddings",
     "OneVisionEncoderConfig",
+    "OneVisionEncoderImageProcessor",
     "OneVisionEncoderModel",
+    "OneVisionEncoderProcessor",
     "Sampling",
     "SelectionConfig",
     "Sizing",
@@ -25,6 +27,7 @@ PUBLIC = [
     "patch_scores",
     "read_clip",
     "read_media",
+    "make_page",
     "save_tokens",
     "select",
     "tokenize",

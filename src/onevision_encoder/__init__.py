@@ -5,12 +5,15 @@ The import is light: torch, transformers and av load when a name that needs them
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
     from onevision_encoder.codec import patch_scores as patch_scores
+    from onevision_encoder.hub import OneVisionEncoderImageProcessor as OneVisionEncoderImageProcessor
+    from onevision_encoder.hub import OneVisionEncoderProcessor as OneVisionEncoderProcessor
     from onevision_encoder.model import Embeddings as Embeddings
     from onevision_encoder.model import OneVisionEncoderConfig as OneVisionEncoderConfig
     from onevision_encoder.model import OneVisionEncoderModel as OneVisionEncoderModel
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from onevision_encoder.video import Sampling as Sampling
     from onevision_encoder.video import Sizing as Sizing
     from onevision_encoder.video import read_media as read_media
+    from onevision_encoder.view import make_page as make_page
     from onevision_encoder.view import write_preview as write_preview
 
 __version__ = "0.1.0"
@@ -34,7 +38,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Embeddings": "model",
     "OneVisionEncoderConfig": "model",
+    "OneVisionEncoderImageProcessor": "hub",
     "OneVisionEncoderModel": "model",
+    "OneVisionEncoderProcessor": "hub",
     "Sampling": "video",
     "SelectionConfig": "selection",
     "Sizing": "video",
@@ -42,6 +48,7 @@ _HOME = {
     "embed_tokens": "model",
     "load_encoder": "model",
     "load_tokens": "tokens",
+    "make_page": "view",
     "pack": "tokens",
     "patch_scores": "codec",
     "read_clip": "tokens",
@@ -53,3 +60,12 @@ _HOME = {
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, eager=("__version__",))
+
+
+def join_transformers() -> None:
+    """Make transformers' Auto classes know the encoder and its processors.
+
+    Called by the packages ``model`` and ``hub`` when one of their names is first taken. It lives here, above all of
+    them, because the processors are built on the model, and the model must not import them.
+    """
+    importlib.import_module(f"{__name__}.hub.register").register_auto_classes()

@@ -12,19 +12,26 @@ from typing import Any
 
 
 def lazy_names(
-    package: str, home: Mapping[str, str], *, eager: tuple[str, ...] = ()
+    package: str,
+    home: Mapping[str, str],
+    *,
+    eager: tuple[str, ...] = (),
+    first: Callable[[], None] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``(__getattr__, __dir__, __all__)`` of a package.
 
     Args:
         package: its ``__name__``. home: public name -> the submodule that defines it.
         eager: public names that the package defines itself.
+        first: called before a name is taken.
     """
     public = sorted([*eager, *home])
 
     def get(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if first is not None:
+            first()
         return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
 
     return get, lambda: list(public), public

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onevision_encoder import join_transformers
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -51,4 +52,4 @@ _HOME = {
     "write_model_card": "card",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, first=join_transformers)

@@ -186,6 +186,14 @@ class OneVisionEncoderModel(PreTrainedModel):
         if not isinstance(packed.segments, Segments) or len(packed.segments.runs) != 1:
             raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
 
+    def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **kwargs: Any) -> Any:
+        """transformers says that a package is missing; the caller wants to know what to write instead."""
+        try:
+            return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
+        except ImportError as error:
+            allowed = f'attn_implementation="sdpa", which needs nothing else, or install that kernel ({error})'
+            raise InvalidArgumentError("attn_implementation", attn_implementation, allowed) from error
+
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings.patch_embedding
 

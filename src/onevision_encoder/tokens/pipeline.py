@@ -112,7 +112,7 @@ def read_clip(source: Any, config: TokenizeConfig | None = None, **options: Any)
 
     Args:
         source: path, URL, bytes or binary file object of a video or image; or frames in memory: a FrameSequence, uint8
-            RGB [T, H, W, 3], a PIL image, a list of images.
+            RGB [T, H, W, 3], a PIL image, a list of images. A FrameSequence has been sampled and sized already.
         config: or flat ``options`` (see :meth:`TokenizeConfig.of`), not both.
     Raises:
         MediaError, InvalidArgumentError, SignalUnavailableError: see the rooms.

@@ -1,0 +1,61 @@
+"""No remote code: ``auto_map`` entries in the files of this encoder are not shown to transformers.
+
+transformers 5 prefers registered classes to remote code, except for an image processor whose type is one of its own;
+4.57 runs whatever ``auto_map`` names as soon as ``trust_remote_code=True``, which the published instructions ask for.
+Neither has a switch, so the three methods that read ``config.json``, ``preprocessor_config.json`` and
+``processor_config.json`` drop the entry where the files are this encoder's. Nothing changes for other models.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from transformers import PretrainedConfig
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.processing_utils import ProcessorMixin
+
+from onevision_encoder.model.configuration import OneVisionEncoderConfig
+
+ENTRY = "auto_map"
+OUR_CLASSES = frozenset({"OneVisionEncoderImageProcessor", "OneVisionEncoderProcessor"})
+_READERS = (
+    (PretrainedConfig, "get_config_dict"),
+    (ImageProcessingMixin, "get_image_processor_dict"),
+    (ProcessorMixin, "get_processor_dict"),
+)
+_HUB_ARGUMENTS = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
+
+
+def ignore_remote_code() -> None:
+    """Wrap the three readers of transformers; a second call does nothing."""
+    for owner, name in _READERS:
+        read = owner.__dict__[name].__func__
+        if not hasattr(read, "ignores_remote_code"):
+            setattr(owner, name, classmethod(_ignoring(read)))
+
+
+def _ignoring(read: Any) -> Any:
+    @functools.wraps(read)
+    def reader(cls: type, source: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        where = {name: value for name, value in kwargs.items() if name in _HUB_ARGUMENTS}
+        settings, rest = read(cls, source, **kwargs)
+        if ENTRY in settings and _is_ours(settings, source, where):
+            settings = {name: value for name, value in settings.items() if name != ENTRY}
+        return settings, rest
+
+    reader.ignores_remote_code = True  # type: ignore[attr-defined]
+    return reader
+
+
+def _is_ours(settings: dict[str, Any], source: Any, where: dict[str, Any]) -> bool:
+    """By its own words, or by those of the ``config.json`` beside it."""
+    if "model_type" in settings:
+        return bool(settings["model_type"] == OneVisionEncoderConfig.model_type)
+    if {settings.get("image_processor_type"), settings.get("processor_class")} & OUR_CLASSES:
+        return True
+    try:
+        beside, _ = PretrainedConfig.get_config_dict(source, **where)
+    except (OSError, ValueError):  # there is none
+        return False
+    return bool(beside.get("model_type") == OneVisionEncoderConfig.model_type)
