@@ -150,13 +150,14 @@ static bc_mv median(const bc_coder *c, int x, int y, int size) {
     return bc_clamp(c, x, y, size, mv);
 }
 
-static int satd(const bc_coder *c, int x, int y, bc_mv mv, int size) {
+/* SATD of a block; once it has come to `enough`, it is left at that. */
+static int satd(const bc_coder *c, int x, int y, bc_mv mv, int size, int enough) {
     uint8_t buffer[256];
     int stride, sum = 0;
     const uint8_t *block = bc_block(c, x, y, mv, size, buffer, &stride);
     const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
     for (int j = 0; j < size; j += 8)
-        for (int i = 0; i < size; i += 8)
+        for (int i = 0; i < size && sum < enough; i += 8)
             sum += c->k->satd8(source + j * c->pw + i, c->pw, block + j * stride + i, stride);
     return sum;
 }
@@ -174,8 +175,8 @@ static void try_merges(const bc_coder *c, int x, int y, int size, const rates *r
     m->tried = m->count < c->p.merges ? m->count : c->p.merges;
     m->cost = 1 << 30;
     for (int i = 0; i < m->tried; i++) {
-        int d = satd(c, x, y, m->list[i], size);
-        int cost = d + (int)((which_bits(i, m->tried) * (uint32_t)r->lambda) >> 16);
+        const int rate = (int)((which_bits(i, m->tried) * (uint32_t)r->lambda) >> 16);
+        const int d = satd(c, x, y, m->list[i], size, m->cost - rate), cost = d + rate;
         if (cost < m->cost) m->cost = cost, m->distortion = d, m->best = i;
     }
 }
@@ -196,8 +197,8 @@ static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, me
     bc_mv found;
     bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, still, &found);
     if (found.x == b->mv.x && found.y == b->mv.y) return cost;
-    const int d = satd(c, x, y, found, size);
-    const int searched = d + (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
+    const int rate = (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
+    const int d = satd(c, x, y, found, size, cost - rate), searched = d + rate;
     if (searched >= cost) return cost;
     b->mv = found, b->merge = 0, *distortion = d;
     return searched;
@@ -298,7 +299,7 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
         if (!split)
             for (int i = 0; i < 4; i++) {
                 part[i] = whole;
-                quarter[i] = satd(c, x + 8 * (i & 1), y + 8 * (i >> 1), whole.mv, 8);
+                quarter[i] = satd(c, x + 8 * (i & 1), y + 8 * (i >> 1), whole.mv, 8, 1 << 30);
             }
         int intras = 0;
         for (int i = 0; i < 4; i++) {

@@ -15,18 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sum of |pixel - mean| of a cell. */
 static int deviation(const bc_coder *c, int x, int y) {
     const uint8_t *s = c->source + (ptrdiff_t)y * c->pw + x;
-    int sum = 32, out = 0;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) sum += s[j * c->pw + i];
-    const int mean = sum >> 6;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) {
-            int d = s[j * c->pw + i] - mean;
-            out += d < 0 ? -d : d;
-        }
-    return out;
+    uint8_t flat[64] = {0};
+    memset(flat, (c->k->sad8(s, c->pw, flat, 8) + 32) >> 6, sizeof flat);
+    return c->k->sad8(s, c->pw, flat, 8);
 }
 
 /* Steps 1 and 2; marks textured cells. */

@@ -8,21 +8,7 @@
  * picture where they are the most has no noise: it was drawn. */
 #include "bc.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 enum { LEVELS = 1024 }; /* up to 64 grey levels */
-
-/* Sum of the filter's magnitudes over the 6 x 6 places inside a cell. */
-static int roughness(const uint8_t *s, int stride) {
-    int16_t across[8][6];
-    int sum = 0;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 6; i++) across[j][i] = (int16_t)(s[j * stride + i] - 2 * s[j * stride + i + 1] + s[j * stride + i + 2]);
-    for (int j = 0; j < 6; j++)
-        for (int i = 0; i < 6; i++) sum += abs(across[j][i] - 2 * across[j + 1][i] + across[j + 2][i]);
-    return sum;
-}
 
 /* The least value that a share of 1 / part of the histogram's entries does not exceed. */
 static int quantile(const int32_t *histogram, int entries, int part) {
@@ -42,7 +28,7 @@ void bc_noise(const bc_coder *c, int *space, int *time) {
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) {
             const ptrdiff_t at = (ptrdiff_t)8 * y * c->pw + 8 * x;
-            const int sum = roughness(c->source + at, c->pw);
+            const int sum = c->k->rough8(c->source + at, c->pw);
             if (!sum) continue;
             /* E |filter| = 6 sigma sqrt(2 / pi) at 36 places; E |difference| = 2 sigma / sqrt(pi) at 64. */
             rough[limited((sum * 24) >> 8)]++;
