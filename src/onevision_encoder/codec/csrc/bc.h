@@ -70,8 +70,7 @@ typedef struct {
     bc_cell *cell, *cell_before;
     bc_contexts ctx;
     uint16_t *mv_bits;      /* [2 * BC_MAX_MV * 2 + 1], bits x 256 of a vector difference */
-    bc_mv global;           /* candidate vector for the whole picture */
-    int search_global;
+    bc_mv global;           /* candidate vector for the whole picture, still = none */
     int noise, noise_before; /* sixteenths of a grey level */
     uint32_t *cell_bits;    /* [h][w] x 256 */
     uint16_t *cell_residual;/* [h][w] sums */

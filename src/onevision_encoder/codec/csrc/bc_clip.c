@@ -78,16 +78,29 @@ static void follow_noise(bc_coder *c) {
     c->noise = least(space, time > lasting ? time : lasting);
 }
 
+/* The vector that more than half of the last frame's cells had, if one did: a camera that pans goes on. */
+static bc_mv majority(const bc_coder *c) {
+    bc_mv mv = {0, 0};
+    int lead = 0;
+    for (int y = 1; y <= c->ph / 8; y++)
+        for (int x = 1; x <= c->pw / 8; x++) {
+            const bc_cell *cell = c->cell_before + (ptrdiff_t)y * c->cell_stride + x;
+            const int same = cell->mv.x == mv.x && cell->mv.y == mv.y;
+            if (!lead) mv = cell->mv;
+            lead += same || !lead ? 1 : -1; /* Boyer and Moore's vote */
+        }
+    return mv;
+}
+
 /* Codes c->source on the frame before; sets *cut. Returns 0, or -1 when memory runs out. */
 static int code_inter_frame(bc_coder *c, uint8_t *cut) {
     const bc_contexts kept = c->ctx;
-    c->search_global = 0;
+    c->global = majority(c);
     bc_code_frame(c, 0);
     const int scene = bc_scene(c);
     if (scene < 0) return -1;
     if (scene == BC_SAME_SCENE) return 0;
     *cut = scene == BC_CUT;
-    c->search_global = scene == BC_SHIFTED;
     c->ctx = kept;
     if (scene == BC_CUT) c->noise = least(c->noise, c->noise_before); /* what is new in time says nothing */
     bc_code_frame(c, scene == BC_CUT);

@@ -193,7 +193,7 @@ static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, me
     if (cost <= still) return cost;
     add_unique(m->list, &m->count, bc_clamp(c, x, y, size, extra));
     add_unique(m->list, &m->count, b->predictor);
-    if (c->search_global) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
+    if (c->global.x | c->global.y) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
     bc_mv found;
     bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, still, &found);
     if (found.x == b->mv.x && found.y == b->mv.y) return cost;

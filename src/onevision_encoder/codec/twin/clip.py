@@ -70,7 +70,7 @@ def _code(
     """One frame, a second time where it is a cut or moved as a whole: (its coder, its outputs, is it a cut, noise)."""
     before, reference, past, noise, noise_before = state
     kept = model.contexts.copy()
-    coder = FrameCoder(source, reference, past, model, p, noise)
+    coder = FrameCoder(source, reference, past, model, p, noise, _majority(past, source.shape))
     out = coder.code()
     if before is None:
         return coder, out, True, noise
@@ -84,3 +84,14 @@ def _code(
     else:
         coder = FrameCoder(source, reference, past, model, p, noise, shift)
     return coder, coder.code(), scene is Scene.CUT, noise
+
+
+def _majority(cells: Mapping[Vector, Cell], shape: tuple[int, ...]) -> Vector:
+    """The vector that more than half of a frame's cells had, if one did: a camera that pans goes on."""
+    mv, lead = (0, 0), 0
+    for at in np.ndindex(shape[0] // 8, shape[1] // 8):  # Boyer and Moore's vote
+        own = cells[at].mv if at in cells else (0, 0)
+        if not lead:
+            mv = own
+        lead += 1 if own == mv else -1
+    return mv

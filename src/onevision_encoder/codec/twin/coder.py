@@ -67,7 +67,7 @@ class FrameCoder:
         bits: Bits,
         constants: Mapping[str, int],
         noise: int,
-        shift: Vector | None = None,
+        shift: Vector = (0, 0),
     ) -> None:
         self.source, self.reference, self.past, self.bits, self.shift = source, reference, past, bits, shift
         # Steps below the noise would code the noise: they are raised, and with them all that weighs errors.
@@ -155,7 +155,7 @@ class FrameCoder:
         choice = Choice(mv=vectors[which], which=which, predictor=predictor, distortion=distortion)
         if cost <= self.p["still_from"] >> (2 if size == 8 else 0):
             return cost, choice
-        starts = [(0, 0), *vectors, extra, predictor, *([self.shift] if self.shift else [])]
+        starts = [(0, 0), *vectors, extra, predictor, self.shift]
         starts = [reference.limit(x, y, size, mv) for mv in starts]
         source = self.source[y : y + size, x : x + size]
         found = search(reference, source, x, y, predictor, starts, self.weight_search, self.p)
