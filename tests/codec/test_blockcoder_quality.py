@@ -40,9 +40,9 @@ def figures(judge: ModuleType, folder: Path, name: str, noise: float = 0) -> dic
 def test_mean_of_the_small_clips(judge: ModuleType, signals_truth: Path) -> None:
     found = [figures(judge, signals_truth, name) for name in SMALL]
     for score, measure, floor in (
-        ("fused", "capture@0.125", 0.90),
-        ("fused", "iou@0.1", 0.55),
-        ("bits", "iou@0.1", 0.71),
+        ("fused", "capture@0.125", 0.91),
+        ("fused", "iou@0.1", 0.56),
+        ("bits", "iou@0.1", 0.72),
         ("bits", "capture@0.125", 0.96),
         ("bits", "rho/frame", 0.74),
     ):
@@ -51,8 +51,8 @@ def test_mean_of_the_small_clips(judge: ModuleType, signals_truth: Path) -> None
 
 def test_the_large_clip(judge: ModuleType, signals_truth: Path) -> None:
     found = figures(judge, signals_truth, "vtest_448")
-    assert found["fused"]["capture@0.125"] >= 0.89
-    assert found["bits"]["iou@0.1"] >= 0.69
+    assert found["fused"]["capture@0.125"] >= 0.895
+    assert found["bits"]["iou@0.1"] >= 0.695
 
 
 @pytest.mark.parametrize(("sigma", "fused", "bits"), [(5.0, 0.86, 0.66), (10.0, 0.81, 0.59)])
@@ -84,4 +84,4 @@ def test_costs_less_than_libx264(signals_truth: Path) -> None:
             signals(luma_THW)
             runs.append(time.perf_counter() - start)
         seconds[name] = min(runs)
-    assert seconds["blockcoder"] <= 0.6 * seconds["x264proxy"], seconds  # 0.34 measured; room for a busy machine
+    assert seconds["blockcoder"] <= 0.5 * seconds["x264proxy"], seconds  # 0.26 measured; room for a busy machine
