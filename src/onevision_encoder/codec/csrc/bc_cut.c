@@ -118,9 +118,14 @@ static int64_t agreement(const signs *now, const signs *before, int dx, int dy, 
         const int8_t *a = now->across + y * w, *b = now->down + y * w;
         const int8_t *p = before->across + (y - dy) * w - dx, *q = before->down + (y - dy) * w - dx;
         int32_t row = 0, used = 0;
-        for (int x = left; x < right; x++) {
-            row += a[x] * p[x] + b[x] * q[x];
-            used += a[x] * a[x] + b[x] * b[x];
+        for (int x = left; x < right;) { /* 16-bit sums: twice as many at once */
+            const int end = right - x > 4096 ? x + 4096 : right;
+            int16_t agree = 0, seen = 0;
+            for (; x < end; x++) {
+                agree = (int16_t)(agree + a[x] * p[x] + b[x] * q[x]);
+                seen = (int16_t)(seen + a[x] * a[x] + b[x] * b[x]);
+            }
+            row += agree, used += seen;
         }
         same += row, count += used;
     }
@@ -135,6 +140,8 @@ static void best_of(const signs *now, const signs *before, int x, int y, int rea
     for (int dy = y - reach_y; dy <= y + reach_y; dy++)
         for (int dx = x - reach_x; dx <= x + reach_x; dx++) {
             if (dx <= -now->w || dx >= now->w || dy <= -now->h || dy >= now->h) continue;
+            const int64_t overlap = (int64_t)(now->w - (dx < 0 ? -dx : dx)) * (now->h - (dy < 0 ? -dy : dy));
+            if (10 * overlap < all) continue; /* two signs a place: a fifth of all cannot lie here */
             int64_t count, same = agreement(now, before, dx, dy, &count);
             if (count < 1 || 5 * count < all) continue;
             /* same^2 / count: how unlikely so much agreement is by chance */
