@@ -208,6 +208,22 @@ def test_faster_than_the_search_is_found_by_the_picture_as_a_whole() -> None:
     assert (np.abs(seen_Tyx2 - (70.0, -31.0)).max(-1) <= 0.25).mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("size", "motion"),
+    [(224, (24.0, 0.0)), (224, (-24.0, 8.0)), (224, (34.0, 34.0)), (224, (64.0, 0.0)), (448, (48.0, 0.0))],
+)
+def test_fast_pans_of_any_speed_and_direction(size: int, motion: tuple[float, float]) -> None:
+    """Cells whose content was in the picture a frame before: a first frame may miss some, the others may not."""
+    signals = compute_signals(pan(motion, 4, size, size, seed=3))
+    centre = np.arange(size // 8) * 8 + 3.5
+    known_x, known_y = (((centre - v) >= 4) & ((centre - v) <= size - 5) for v in motion)
+    near_Tyx = np.abs(signals.motion_Tyx2[1:] - motion).max(-1) <= 0.5
+    share_T = near_Tyx[:, known_y[:, None] & known_x[None, :]].mean(1)
+    assert share_T[0] > 0.85
+    assert share_T[1:].min() > 0.98
+    assert np.flatnonzero(signals.cut_T).tolist() == [0]
+
+
 def test_provenance_says_how_it_was_made() -> None:
     provenance = compute_signals(still(2)).provenance
     assert provenance["provider"] == "blockcoder"

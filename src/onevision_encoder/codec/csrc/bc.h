@@ -33,6 +33,7 @@ typedef struct {
     int (*sad16)(const uint8_t *a, int as, const uint8_t *b, int bs);
     int (*sad8)(const uint8_t *a, int as, const uint8_t *b, int bs);
     int (*satd8)(const uint8_t *a, int as, const uint8_t *b, int bs);
+    int (*hadamard8)(int16_t *out, const uint8_t *a, int as);
     int (*sad_mean[2])(const uint8_t *s, int ss, const uint8_t *a, const uint8_t *b, int stride); /* sides 8, 16 */
     void (*mean[2])(uint8_t *out, const uint8_t *a, const uint8_t *b, int stride);
     void (*forward)(int16_t *coefficients, const int16_t *residual);
@@ -43,6 +44,8 @@ typedef struct {
                         int *change);
     void (*six_tap)(uint8_t *out, const uint8_t *in, ptrdiff_t step, int n); /* may write up to 15 pixels more */
     uint32_t (*squared16)(const uint8_t *s, int ss, const uint8_t *block);
+    int (*rough8)(const uint8_t *s, int ss);
+    void (*smooth8)(uint8_t *out, const uint8_t *top, const uint8_t *left);
 } bc_kernels;
 
 typedef struct {
@@ -67,22 +70,35 @@ typedef struct {
     bc_cell *cell, *cell_before;
     bc_contexts ctx;
     uint16_t *mv_bits;      /* [2 * BC_MAX_MV * 2 + 1], bits x 256 of a vector difference */
-    bc_mv global;           /* candidate vector for the whole picture */
-    int search_global;
+    bc_mv global;           /* candidate vector for the whole picture, still = none */
+    int noise, noise_before; /* sixteenths of a grey level */
     uint32_t *cell_bits;    /* [h][w] x 256 */
     uint16_t *cell_residual;/* [h][w] sums */
     uint16_t *cell_error;   /* [h][w] sums of |source - prediction|; 0 where skipped, 65535 where intra */
     uint8_t *textured;      /* [h][w], of the cut rule */
 } bc_coder;
 
-/* bc_kernels.c */
+/* bc_kernels.c, bc_kernels_sse2.c (NULL where the machine has none) */
+const bc_kernels *bc_kernels_sse2(void);
 const bc_kernels *bc_kernels_for(int scalar);
 int bc_simd(void);
 
 /* bc_planes.c */
 void bc_load_source(bc_coder *c, const uint8_t *luma);
 void bc_make_reference(bc_coder *c);
-int bc_samples(const bc_coder *c, int x, int y, bc_mv mv, const uint8_t **a, const uint8_t **b);
+extern const uint8_t BC_FIRST[16][3], BC_SECOND[16][3];
+static inline const uint8_t *bc_sample(const bc_coder *c, const uint8_t from[3], int x, int y) {
+    return c->planes[from[0]] + (ptrdiff_t)(y + from[2]) * c->stride + x + from[1];
+}
+/* The reference block at (x, y) + mv is *a, or the mean of *a and *b (both with the planes' stride). Returns whether
+ * there is a *b. */
+static inline int bc_samples(const bc_coder *c, int x, int y, bc_mv mv, const uint8_t **a, const uint8_t **b) {
+    const int at = (mv.y & 3) * 4 + (mv.x & 3);
+    *a = bc_sample(c, BC_FIRST[at], x + (mv.x >> 2), y + (mv.y >> 2));
+    if (!((mv.x | mv.y) & 1)) return 0;
+    *b = bc_sample(c, BC_SECOND[at], x + (mv.x >> 2), y + (mv.y >> 2));
+    return 1;
+}
 const uint8_t *bc_block(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *buffer, int *stride);
 void bc_predict(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *out);
 
@@ -93,11 +109,12 @@ static inline uint32_t bc_bit_cost(uint16_t context, int bit) {
     uint32_t p = context >> 9;
     return BC_COST[bit ? p : 127 - p];
 }
-/* The cost of an event; with commit, the context moves towards it by 2^-rate. */
+/* The cost of an event; with commit, the context moves towards it by 2^-rate. Without branches: a 0 is a 1 with the
+ * probability mirrored. */
 static inline uint32_t bc_event(uint16_t *context, int bit, int commit, int rate) {
-    uint32_t cost = bc_bit_cost(*context, bit);
-    if (commit) *context = (uint16_t)(bit ? *context + ((65535 - *context) >> rate) : *context - (*context >> rate));
-    return cost;
+    const uint32_t mirror = bit ? 0xffff : 0, other = *context ^ mirror; /* 65536 x how likely the other event was */
+    if (commit) *context = (uint16_t)((other - (other >> rate)) ^ mirror);
+    return BC_COST[127 - (other >> 9)];
 }
 void bc_reset_contexts(bc_contexts *ctx);
 uint32_t bc_level_bits(bc_contexts *ctx, const int16_t *levels, uint64_t nonzero, int intra, int neighbours, int rate);
@@ -105,11 +122,14 @@ void bc_fill_mv_bits(uint16_t *table);
 
 /* bc_search.c */
 int bc_search(const bc_coder *c, int x, int y, int size, bc_mv predictor, const bc_mv *starts, int count, int lambda,
-              bc_mv *best);
+              int still, bc_mv *best);
 bc_mv bc_clamp(const bc_coder *c, int x, int y, int size, bc_mv mv);
 static inline uint32_t bc_mv_cost(const bc_coder *c, bc_mv mv, bc_mv predictor) {
     return (uint32_t)c->mv_bits[mv.x - predictor.x + 2 * BC_MAX_MV] + c->mv_bits[mv.y - predictor.y + 2 * BC_MAX_MV];
 }
+
+/* bc_noise.c */
+void bc_noise(const bc_coder *c, int *space, int *time);
 
 /* bc_intra.c */
 int bc_intra(const bc_coder *c, int x, int y, uint8_t *out, int *mode);

@@ -24,13 +24,33 @@ static int floor_log2(unsigned v) {
     return n;
 }
 
+/* Diagonals of the 8 x 8 levels as bits of their raster index, and where each begins in BC_SCAN. */
+static const uint64_t DIAGONAL[15] = {
+    0x0000000000000001u, 0x0000000000000102u, 0x0000000000010204u, 0x0000000001020408u, 0x0000000102040810u,
+    0x0000010204081020u, 0x0001020408102040u, 0x0102040810204080u, 0x0204081020408000u, 0x0408102040800000u,
+    0x0810204080000000u, 0x1020408000000000u, 0x2040800000000000u, 0x4080000000000000u, 0x8000000000000000u,
+};
+static const uint8_t BEGIN[16] = {0, 1, 3, 6, 10, 15, 21, 28, 36, 43, 49, 54, 58, 61, 63, 64};
+
+/* Place in BC_SCAN of the last level that is not 0. */
+static int last_level(uint64_t nonzero) {
+    int s = 14;
+    while (!(nonzero & DIAGONAL[s])) s--;
+    int n = BEGIN[s + 1] - 1;
+    while (!(nonzero >> BC_SCAN[n] & 1)) n--;
+    return n;
+}
+
+/* Which of the levels that decide a context: by place in BC_SCAN. */
+static const uint8_t PLACE[64] = {0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+                                  3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
+
 /* Bits x 256 of the quantised 8 x 8 block, from which the contexts learn. nonzero: bit i = level i is not 0.
  * neighbours: how many of the left and upper cell have levels. */
 uint32_t bc_level_bits(bc_contexts *ctx, const int16_t *levels, uint64_t nonzero, int intra, int neighbours, int rate) {
     uint32_t bits = bc_event(&ctx->cbf[intra][neighbours], nonzero != 0, 1, rate);
     if (!nonzero) return bits;
-    int last = 63;
-    while (!(nonzero >> BC_SCAN[last] & 1)) last--;
+    const int last = last_level(nonzero);
     /* The last position: its magnitude class in unary, then its place in the class. */
     const int class = floor_log2((unsigned)last + 1);
     for (int i = 0; i < 6; i++) {
@@ -38,22 +58,27 @@ uint32_t bc_level_bits(bc_contexts *ctx, const int16_t *levels, uint64_t nonzero
         if (i == class) break;
     }
     bits += 256u * (uint32_t)class;
-    /* Is the level to the right, below, and below right another 0? */
+    /* How many of the levels to the right, below, and below right are not 0: two planes of bits. */
     const uint64_t inner = 0x7f7f7f7f7f7f7f7fu;
     const uint64_t right = nonzero >> 1 & inner, below = nonzero >> 8, both = nonzero >> 9 & inner;
-    int state = 1;
-    for (int n = last; n >= 0; n--) {
+    const uint64_t odd = right ^ below ^ both, two = (right & below) | (both & (right | below));
+    uint8_t found[64]; /* places of levels that are not 0, the last first; written without a branch */
+    int count = 1;
+    found[0] = BC_SCAN[last];
+    for (int n = last - 1; n >= 0; n--) {
         const int at = BC_SCAN[n], present = (int)(nonzero >> at & 1);
-        if (n < last) {
-            const int near = (int)((right >> at & 1) + (below >> at & 1) + (both >> at & 1));
-            const int place = n == 0 ? 0 : n < 6 ? 1 : n < 21 ? 2 : 3;
-            bits += bc_event(&ctx->sig[intra][place][near], present, 1, rate);
-        }
-        if (!present) continue;
-        const int magnitude = levels[at] < 0 ? -levels[at] : levels[at];
-        bits += 256 + bc_event(&ctx->one[intra][state], magnitude > 1, 1, rate); /* 256: the sign */
+        const int near = (int)((odd >> at & 1) + 2 * (two >> at & 1));
+        bits += bc_event(&ctx->sig[intra][PLACE[n]][near], present, 1, rate);
+        found[count] = (uint8_t)at;
+        count += present;
+    }
+    bits += 256u * (uint32_t)count; /* signs */
+    int state = 1;
+    for (int i = 0; i < count; i++) {
+        const int level = levels[found[i]], magnitude = level < 0 ? -level : level;
+        bits += bc_event(&ctx->one[intra][state], magnitude > 1, 1, rate);
         if (magnitude == 1) {
-            if (state && state < 3) state++;
+            state += state && state < 3;
             continue;
         }
         state = 0;

@@ -67,17 +67,42 @@ static void write_frame(const bc_coder *c, float *bits, float *residual, float *
         }
 }
 
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* Noise of c->source. It does not vanish from one frame to the next: a frame repeated shows none in time. */
+static void follow_noise(bc_coder *c) {
+    int space, time;
+    bc_noise(c, &space, &time);
+    c->noise_before = c->noise;
+    const int lasting = c->noise - c->noise / 8;
+    c->noise = least(space, time > lasting ? time : lasting);
+}
+
+/* The vector that more than half of the last frame's cells had, if one did: a camera that pans goes on. */
+static bc_mv majority(const bc_coder *c) {
+    bc_mv mv = {0, 0};
+    int lead = 0;
+    for (int y = 1; y <= c->ph / 8; y++)
+        for (int x = 1; x <= c->pw / 8; x++) {
+            const bc_cell *cell = c->cell_before + (ptrdiff_t)y * c->cell_stride + x;
+            const int same = cell->mv.x == mv.x && cell->mv.y == mv.y;
+            if (!lead) mv = cell->mv;
+            lead += same || !lead ? 1 : -1; /* Boyer and Moore's vote */
+        }
+    return mv;
+}
+
 /* Codes c->source on the frame before; sets *cut. Returns 0, or -1 when memory runs out. */
 static int code_inter_frame(bc_coder *c, uint8_t *cut) {
     const bc_contexts kept = c->ctx;
-    c->search_global = 0;
+    c->global = majority(c);
     bc_code_frame(c, 0);
     const int scene = bc_scene(c);
     if (scene < 0) return -1;
     if (scene == BC_SAME_SCENE) return 0;
     *cut = scene == BC_CUT;
-    c->search_global = scene == BC_SHIFTED;
     c->ctx = kept;
+    if (scene == BC_CUT) c->noise = least(c->noise, c->noise_before); /* what is new in time says nothing */
     bc_code_frame(c, scene == BC_CUT);
     return 0;
 }
@@ -88,8 +113,14 @@ int bc_code_clip(const uint8_t *luma, int T, int H, int W, const bc_parameters *
     if (!c) return -1;
     const size_t cells = (size_t)c->h * c->w;
     int status = 0;
+    if (T > 1) { /* frame 0 has none before it: the noise of frame 1 is taken for its own */
+        bc_load_source(c, luma);
+        bc_load_source(c, luma + (size_t)H * W);
+        follow_noise(c);
+    }
     for (int t = 0; t < T && !status; t++) {
         bc_load_source(c, luma + (size_t)t * H * W);
+        if (t > 0) follow_noise(c);
         cut[t] = t == 0;
         if (t == 0)
             bc_code_frame(c, 1);

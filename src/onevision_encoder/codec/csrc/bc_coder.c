@@ -7,6 +7,9 @@
  * half-pel planes (H.264's six taps; the plane between both directions is filtered from the rounded one); quarter
  * positions are means of two samples. A block may begin or end 24 pixels outside.
  *
+ * Noise (bc_noise.c). The quantiser's step is at least `noise` times the deviation of the sensor noise, and still_from,
+ * split_from and intra_from grow with it: noise is not predictable, and coding it would fill the reference with noise.
+ *
  * Frame 0 and cuts: every cell intra (below). Other frames, per 16 x 16 block in raster order:
  * 1. Merge list: still, the vectors of the cells left, above, above right, and of the block's own last cell in the frame
  *    before, those that are inter, each once. The first `merges` are tried by SATD + lambda x (1, 2, 3 bits by place).
@@ -47,14 +50,24 @@ typedef struct {
 } coded;
 
 typedef struct {
-    int step16, lambda, lambda_search, round_inter, round_intra;
+    int step16, lambda, lambda_search, round_inter, round_intra, still_from, split_from, intra_from;
     uint32_t lambda_rate; /* x 256, per bit */
 } rates;
 
-/* qp in eighths, 64 to 400: steps of 1.6 to 203 grey levels. */
-static rates rates_for(const bc_coder *c, int qp) {
+/* A step of qp eighths of a QP, 64 to 400: 1.6 to 203 grey levels, x 16. */
+static int step_for(int qp) { return (int)(((uint32_t)BC_STEP[(qp - 32) % 48] << ((qp - 32) / 48)) >> 6); }
+
+/* Steps below the noise would code the noise: they are raised to `noise` times its deviation, and with them everything
+ * that weighs errors. */
+static rates rates_for(const bc_coder *c, int intra) {
     rates r;
-    r.step16 = (int)(((uint32_t)BC_STEP[(qp - 32) % 48] << ((qp - 32) / 48)) >> 6);
+    const int plain = step_for(c->p.qp_inter), limit = step_for(400), coarse = c->p.noise * c->noise / 16;
+    const int step = coarse < plain ? plain : coarse > limit ? limit : coarse;
+    r.step16 = intra ? step_for(c->p.qp_intra) * step / plain : step;
+    if (r.step16 > limit) r.step16 = limit;
+    r.still_from = c->p.still_from * step / plain;
+    r.split_from = c->p.split_from * step / plain;
+    r.intra_from = c->p.intra_from * step / plain;
     r.lambda = c->p.lambda * r.step16 / 16;
     r.lambda_search = c->p.lambda_search * r.step16 / 16;
     r.lambda_rate = (uint32_t)c->p.lambda_rate * (uint32_t)(r.step16 * r.step16) / 256;
@@ -137,13 +150,14 @@ static bc_mv median(const bc_coder *c, int x, int y, int size) {
     return bc_clamp(c, x, y, size, mv);
 }
 
-static int satd(const bc_coder *c, int x, int y, bc_mv mv, int size) {
+/* SATD of a block; once it has come to `enough`, it is left at that. */
+static int satd(const bc_coder *c, int x, int y, bc_mv mv, int size, int enough) {
     uint8_t buffer[256];
     int stride, sum = 0;
     const uint8_t *block = bc_block(c, x, y, mv, size, buffer, &stride);
     const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
     for (int j = 0; j < size; j += 8)
-        for (int i = 0; i < size; i += 8)
+        for (int i = 0; i < size && sum < enough; i += 8)
             sum += c->k->satd8(source + j * c->pw + i, c->pw, block + j * stride + i, stride);
     return sum;
 }
@@ -161,8 +175,8 @@ static void try_merges(const bc_coder *c, int x, int y, int size, const rates *r
     m->tried = m->count < c->p.merges ? m->count : c->p.merges;
     m->cost = 1 << 30;
     for (int i = 0; i < m->tried; i++) {
-        int d = satd(c, x, y, m->list[i], size);
-        int cost = d + (int)((which_bits(i, m->tried) * (uint32_t)r->lambda) >> 16);
+        const int rate = (int)((which_bits(i, m->tried) * (uint32_t)r->lambda) >> 16);
+        const int d = satd(c, x, y, m->list[i], size, m->cost - rate), cost = d + rate;
         if (cost < m->cost) m->cost = cost, m->distortion = d, m->best = i;
     }
 }
@@ -175,15 +189,16 @@ static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, me
     b->predictor = median(c, x, y, size);
     b->mv = m->list[m->best], b->merge = 1, b->which = m->best;
     *distortion = m->distortion;
-    if (cost <= c->p.still_from >> (size == 8 ? 2 : 0)) return cost;
+    const int still = r->still_from >> (size == 8 ? 2 : 0);
+    if (cost <= still) return cost;
     add_unique(m->list, &m->count, bc_clamp(c, x, y, size, extra));
     add_unique(m->list, &m->count, b->predictor);
-    if (c->search_global) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
+    if (c->global.x | c->global.y) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
     bc_mv found;
-    bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, &found);
+    bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, still, &found);
     if (found.x == b->mv.x && found.y == b->mv.y) return cost;
-    const int d = satd(c, x, y, found, size);
-    const int searched = d + (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
+    const int rate = (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
+    const int d = satd(c, x, y, found, size, cost - rate), searched = d + rate;
     if (searched >= cost) return cost;
     b->mv = found, b->merge = 0, *distortion = d;
     return searched;
@@ -219,7 +234,7 @@ static uint32_t prediction_bits(bc_coder *c, const coded *b, int commit) {
 static void code_cell(bc_coder *c, int x, int y, const rates *r, coded *b, int intra_frame, int distortion) {
     b->neighbours = count_levels(c, x, y);
     if (!intra_frame) bc_predict(c, x, y, b->mv, 8, b->prediction);
-    if (intra_frame || distortion > c->p.intra_from) {
+    if (intra_frame || distortion > r->intra_from) {
         uint8_t block[64];
         int mode = 0, d = bc_intra(c, x, y, block, &mode);
         int cost = d + (int)((1024u * (uint32_t)r->lambda) >> 16);
@@ -263,13 +278,13 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
     bc_predict(c, x, y, m.list[best_merge], 16, skipped);
     uint32_t skip_squared = c->k->squared16(c->source + (ptrdiff_t)y * c->pw + x, c->pw, skipped);
     uint32_t skip_bits = bc_bit_cost(*skip_context, 1) + bc_bit_cost(c->ctx.which_merge, best_merge > 0) + (best_merge > 0 ? 256 : 0);
-    int skip = m.cost <= c->p.still_from;
+    int skip = m.cost <= r->still_from;
     const bc_contexts kept = c->ctx;
     int split = 0;
     if (!skip) {
         bc_mv none = {0, 0};
         int cost = choose_vector(c, x, y, 16, r, &m, none, &whole, &distortion);
-        if (distortion > c->p.split_from) {
+        if (distortion > r->split_from) {
             int sum = (int)((512u * (uint32_t)r->lambda) >> 16);
             for (int i = 0; i < 4; i++) {
                 int u = x + 8 * (i & 1), v = y + 8 * (i >> 1);
@@ -284,7 +299,7 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
         if (!split)
             for (int i = 0; i < 4; i++) {
                 part[i] = whole;
-                quarter[i] = satd(c, x + 8 * (i & 1), y + 8 * (i >> 1), whole.mv, 8);
+                quarter[i] = satd(c, x + 8 * (i & 1), y + 8 * (i >> 1), whole.mv, 8, 1 << 30);
             }
         int intras = 0;
         for (int i = 0; i < 4; i++) {
@@ -331,7 +346,7 @@ void bc_next_frame(bc_coder *c) {
  * bc_next_frame has not made the past, but for the contexts. */
 void bc_code_frame(bc_coder *c, int intra) {
     memset(c->cell, 0, (size_t)c->cells * sizeof *c->cell);
-    const rates r = rates_for(c, intra ? c->p.qp_intra : c->p.qp_inter);
+    const rates r = rates_for(c, intra);
     for (int y = 0; y < c->ph; y += 16)
         for (int x = 0; x < c->pw; x += 16) {
             if (intra)

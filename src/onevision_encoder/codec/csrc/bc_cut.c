@@ -5,6 +5,11 @@
  * levels), and the frame before does not explain the texture after one global shift: neither in place nor shifted by
  * the best displacement of the whole picture do half of the textured cells correlate by 0.25.
  *
+ * A shift that explains clearly more of the texture than standing still does is searched as well, where three quarters
+ * of the texture have no useful prediction.
+ *
+ * In noise 2 levels are twice the noise: otherwise every cell had texture, and of a kind that nothing predicts.
+ *
  * The best displacement: the signs of the horizontal and vertical differences are compared at every shift of pictures
  * reduced to at most 32 x 32, then refined by one step either way at every halving. Signs see neither brightness nor
  * contrast, so that fades and flashes are matched. */
@@ -13,38 +18,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sum of |pixel - mean| of a cell. */
 static int deviation(const bc_coder *c, int x, int y) {
     const uint8_t *s = c->source + (ptrdiff_t)y * c->pw + x;
-    int sum = 32, out = 0;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) sum += s[j * c->pw + i];
-    const int mean = sum >> 6;
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 8; i++) {
-            int d = s[j * c->pw + i] - mean;
-            out += d < 0 ? -d : d;
-        }
-    return out;
+    uint8_t flat[64] = {0};
+    memset(flat, (c->k->sad8(s, c->pw, flat, 8) + 32) >> 6, sizeof flat);
+    return c->k->sad8(s, c->pw, flat, 8);
 }
 
-/* Steps 1 and 2; marks textured cells. */
+/* Steps 1 and 2; marks textured cells. Returns BC_CUT for a frame without prediction, BC_SHIFTED for one where three
+ * quarters of the texture have none. */
 static int unpredicted(const bc_coder *c, uint8_t *textured) {
     const int cells = c->h * c->w;
+    const int seen = c->noise > 16 ? 8 * c->noise : 128; /* 2 levels a pixel, or twice the noise */
     int suspects = 0, lost = 0, lost_texture = 0, texture = 0;
-    for (int i = 0; i < cells; i++) suspects += c->cell_error[i] >= 128;
-    if (4 * suspects < cells) return 0;
+    for (int i = 0; i < cells; i++) suspects += c->cell_error[i] >= seen;
+    if (4 * suspects < cells) return BC_SAME_SCENE;
     for (int i = 0; i < cells; i++) {
         const int d = deviation(c, i % c->w * 8, i / c->w * 8), e = c->cell_error[i];
-        const int is_lost = e == 0xffff || (e >= 128 && 2 * e >= d);
-        textured[i] = d >= 128;
+        const int is_lost = e == 0xffff || (e >= seen && 2 * e >= d);
+        textured[i] = d >= seen;
         texture += textured[i], lost += is_lost, lost_texture += is_lost && textured[i];
     }
-    return 4 * lost >= cells && 20 * texture >= cells && 10 * lost_texture >= 9 * texture;
+    if (4 * lost < cells || 20 * texture < cells || 4 * lost_texture < 3 * texture) return BC_SAME_SCENE;
+    return 10 * lost_texture >= 9 * texture ? BC_CUT : BC_SHIFTED;
 }
 
-/* 1 if at least half of the textured cells (and a fifth of them over the old picture) correlate with it, shifted. */
-static int explains(const bc_coder *c, const uint8_t *textured, int dx, int dy) {
-    int inside = 0, like = 0, texture = 0;
+/* How many of the textured cells correlate with the old picture, shifted; of *inside that lie over it. 0 where fewer
+ * than half do, or fewer than a fifth lie over it. */
+static int explained(const bc_coder *c, const uint8_t *textured, int dx, int dy, int *inside) {
+    int like = 0, texture = 0;
+    *inside = 0;
     for (int i = 0; i < c->h * c->w; i++) {
         if (!textured[i]) continue;
         texture++;
@@ -58,10 +62,10 @@ static int explains(const bc_coder *c, const uint8_t *textured, int dx, int dy) 
                 sa += p, sb += q, aa += p * p, bb += q * q, ab += p * q;
             }
         aa = 64 * aa - sa * sa, bb = 64 * bb - sb * sb, ab = 64 * ab - sa * sb;
-        inside++;
+        ++*inside;
         like += ab > 0 && 16 * ab * ab >= aa * bb;
     }
-    return 5 * inside >= texture && 2 * like >= inside && inside > 0;
+    return 5 * *inside >= texture && 2 * like >= *inside ? like : 0;
 }
 
 typedef struct {
@@ -114,9 +118,14 @@ static int64_t agreement(const signs *now, const signs *before, int dx, int dy, 
         const int8_t *a = now->across + y * w, *b = now->down + y * w;
         const int8_t *p = before->across + (y - dy) * w - dx, *q = before->down + (y - dy) * w - dx;
         int32_t row = 0, used = 0;
-        for (int x = left; x < right; x++) {
-            row += a[x] * p[x] + b[x] * q[x];
-            used += a[x] * a[x] + b[x] * b[x];
+        for (int x = left; x < right;) { /* 16-bit sums: twice as many at once */
+            const int end = right - x > 4096 ? x + 4096 : right;
+            int16_t agree = 0, seen = 0;
+            for (; x < end; x++) {
+                agree = (int16_t)(agree + a[x] * p[x] + b[x] * q[x]);
+                seen = (int16_t)(seen + a[x] * a[x] + b[x] * b[x]);
+            }
+            row += agree, used += seen;
         }
         same += row, count += used;
     }
@@ -131,6 +140,8 @@ static void best_of(const signs *now, const signs *before, int x, int y, int rea
     for (int dy = y - reach_y; dy <= y + reach_y; dy++)
         for (int dx = x - reach_x; dx <= x + reach_x; dx++) {
             if (dx <= -now->w || dx >= now->w || dy <= -now->h || dy >= now->h) continue;
+            const int64_t overlap = (int64_t)(now->w - (dx < 0 ? -dx : dx)) * (now->h - (dy < 0 ? -dy : dy));
+            if (10 * overlap < all) continue; /* two signs a place: a fifth of all cannot lie here */
             int64_t count, same = agreement(now, before, dx, dy, &count);
             if (count < 1 || 5 * count < all) continue;
             /* same^2 / count: how unlikely so much agreement is by chance */
@@ -166,13 +177,17 @@ static int global_shift(const bc_coder *c, int *dx, int *dy) {
  * -1 when memory runs out. */
 int bc_scene(bc_coder *c) {
     uint8_t *textured = c->textured;
-    int dx, dy;
-    if (!unpredicted(c, textured)) return BC_SAME_SCENE;
-    if (explains(c, textured, 0, 0)) return BC_SAME_SCENE;
+    int dx, dy, here, there;
+    const int worst = unpredicted(c, textured);
+    if (worst == BC_SAME_SCENE) return BC_SAME_SCENE;
     if (global_shift(c, &dx, &dy)) return -1;
-    if (!explains(c, textured, dx, dy)) return BC_CUT;
-    const int limit = BC_MAX_MV / 4;
-    if (dx > limit || dx < -limit || dy > limit || dy < -limit) return BC_SAME_SCENE;
-    c->global.x = (int16_t)(-4 * dx), c->global.y = (int16_t)(-4 * dy);
-    return BC_SHIFTED;
+    const int still = explained(c, textured, 0, 0, &here), shifted = explained(c, textured, dx, dy, &there);
+    /* An eighth more of the texture: half a picture correlates with anything at times. */
+    if (8 * ((int64_t)shifted * here - (int64_t)still * there) > (int64_t)here * there) {
+        const int limit = BC_MAX_MV / 4;
+        if (dx > limit || dx < -limit || dy > limit || dy < -limit) return BC_SAME_SCENE;
+        c->global.x = (int16_t)(-4 * dx), c->global.y = (int16_t)(-4 * dy);
+        return BC_SHIFTED;
+    }
+    return still || worst != BC_CUT ? BC_SAME_SCENE : BC_CUT;
 }

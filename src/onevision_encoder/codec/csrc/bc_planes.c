@@ -54,24 +54,10 @@ void bc_make_reference(bc_coder *c) {
 }
 
 /* Two samples whose mean is the quarter-pel position (fy, fx): {plane, dx, dy} each (H.264, figure 8-4). */
-static const uint8_t FIRST[16][3] = {{0, 0, 0}, {0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {1, 0, 0},
-                                     {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {3, 0, 0}, {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {2, 1, 0}};
-static const uint8_t SECOND[16][3] = {{0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {2, 1, 0},
-                                      {2, 0, 0}, {3, 0, 0}, {3, 0, 0}, {2, 1, 0}, {0, 0, 1}, {1, 0, 1}, {1, 0, 1}, {1, 0, 1}};
-
-static const uint8_t *sample(const bc_coder *c, const uint8_t from[3], int x, int y) {
-    return c->planes[from[0]] + (ptrdiff_t)(y + from[2]) * c->stride + x + from[1];
-}
-
-/* The reference block at (x, y) + mv is *a, or the mean of *a and *b (both with the planes' stride). Returns whether
- * there is a *b. */
-int bc_samples(const bc_coder *c, int x, int y, bc_mv mv, const uint8_t **a, const uint8_t **b) {
-    const int at = (mv.y & 3) * 4 + (mv.x & 3);
-    *a = sample(c, FIRST[at], x + (mv.x >> 2), y + (mv.y >> 2));
-    if (!((mv.x | mv.y) & 1)) return 0;
-    *b = sample(c, SECOND[at], x + (mv.x >> 2), y + (mv.y >> 2));
-    return 1;
-}
+const uint8_t BC_FIRST[16][3] = {{0, 0, 0}, {0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {1, 0, 0},
+                                 {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {3, 0, 0}, {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {2, 1, 0}};
+const uint8_t BC_SECOND[16][3] = {{0, 0, 0}, {1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {2, 0, 0}, {2, 0, 0}, {3, 0, 0}, {2, 1, 0},
+                                  {2, 0, 0}, {3, 0, 0}, {3, 0, 0}, {2, 1, 0}, {0, 0, 1}, {1, 0, 1}, {1, 0, 1}, {1, 0, 1}};
 
 /* The reference block at (x, y) + mv: where it lies in a plane, or averaged into buffer (size x size). */
 const uint8_t *bc_block(const bc_coder *c, int x, int y, bc_mv mv, int size, uint8_t *buffer, int *stride) {

@@ -20,39 +20,50 @@ class Scene(Enum):
 
 
 def scene_of(
-    source: Picture, before: Picture, error: Mapping[tuple[int, ...], int | None]
-) -> tuple[Scene, Vector | None]:
-    """The scene, and the vector of the whole picture where it was shifted. ``error``: of the cells, None = intra."""
-    textured = _lost(source, error)
-    if textured is None or _explains(source, before, textured, (0, 0)):
-        return Scene.SAME, None
+    source: Picture, before: Picture, error: Mapping[tuple[int, ...], int | None], noise: int
+) -> tuple[Scene, Vector]:
+    """The scene, and the vector of the whole picture where it was shifted. ``error``: of the cells, None = intra.
+    ``noise``: its deviation, in sixteenths of a grey level."""
+    worst, textured = _lost(source, error, max(128, 8 * noise))
+    if worst is Scene.SAME:
+        return Scene.SAME, (0, 0)
     shift = _global_shift(source, before)
-    if not _explains(source, before, textured, shift):
-        return Scene.CUT, None
-    if max(abs(v) for v in shift) > MAX_VECTOR // 4:
-        return Scene.SAME, None
-    return Scene.SHIFTED, (-4 * shift[0], -4 * shift[1])
+    still, here = _explained(source, before, textured, (0, 0))
+    shifted, there = _explained(source, before, textured, shift)
+    if 8 * (shifted * here - still * there) > here * there:  # clearly more: half a picture correlates with anything
+        far = max(abs(v) for v in shift) > MAX_VECTOR // 4
+        return (Scene.SAME, (0, 0)) if far else (Scene.SHIFTED, (-4 * shift[0], -4 * shift[1]))
+    return (Scene.SAME if still or worst is Scene.SHIFTED else Scene.CUT), (0, 0)
 
 
-def _lost(source: Picture, error: Mapping[tuple[int, ...], int | None]) -> list[tuple[int, ...]] | None:
-    """The textured cells, if next to nothing of the frame could be predicted."""
-    if 4 * sum(e is None or e >= 128 for e in error.values()) < len(error):
-        return None
+def _lost(
+    source: Picture, error: Mapping[tuple[int, ...], int | None], seen: int
+) -> tuple[Scene, list[tuple[int, ...]]]:
+    """CUT where next to nothing of the texture could be predicted, SHIFTED where three quarters were not; its cells.
+
+    ``seen``: deviations from this on are no noise.
+    """
+    if 4 * sum(e is None or e >= seen for e in error.values()) < len(error):
+        return Scene.SAME, []
     textured, lost, lost_texture = [], 0, 0
     for at, e in error.items():
         cell = source[8 * at[0] : 8 * at[0] + 8, 8 * at[1] : 8 * at[1] + 8]
         deviation = int(np.abs(cell - ((cell.sum() + 32) >> 6)).sum())
-        is_lost = e is None or (e >= 128 and 2 * e >= deviation)
+        is_lost = e is None or (e >= seen and 2 * e >= deviation)
         lost += is_lost
-        if deviation >= 128:
+        if deviation >= seen:
             textured.append(at)
             lost_texture += is_lost
-    enough = 4 * lost >= len(error) and 20 * len(textured) >= len(error) and 10 * lost_texture >= 9 * len(textured)
-    return textured if enough else None
+    if 4 * lost < len(error) or 20 * len(textured) < len(error) or 4 * lost_texture < 3 * len(textured):
+        return Scene.SAME, textured
+    return (Scene.CUT if 10 * lost_texture >= 9 * len(textured) else Scene.SHIFTED), textured
 
 
-def _explains(source: Picture, before: Picture, textured: list[tuple[int, ...]], shift: Vector) -> bool:
-    """Do half of the textured cells (a fifth of them over the old picture) correlate with it by 0.25, shifted?"""
+def _explained(source: Picture, before: Picture, textured: list[tuple[int, ...]], shift: Vector) -> tuple[int, int]:
+    """(How many of the textured cells correlate with the old picture by 0.25, shifted; how many lie over it).
+
+    The first is 0 where fewer than half do, or fewer than a fifth lie over it.
+    """
     (H, W), (dx, dy), inside, like = source.shape, shift, 0, 0
     for at in textured:
         y, x = 8 * at[0], 8 * at[1]
@@ -65,7 +76,7 @@ def _explains(source: Picture, before: Picture, textured: list[tuple[int, ...]],
         aa, bb, ab = aa - sa * sa, bb - sb * sb, ab - sa * sb
         inside += 1
         like += ab > 0 and 16 * ab * ab >= aa * bb
-    return inside > 0 and 5 * inside >= len(textured) and 2 * like >= inside
+    return (like if 5 * inside >= len(textured) and 2 * like >= inside else 0), inside
 
 
 def _global_shift(source: Picture, before: Picture) -> Vector:
