@@ -20,6 +20,8 @@ Axes: T frames, y x cells of 8x8 pixels, h w units (patches, or 2x2 blocks of th
 6. **No event.** A small part of the weight remains for cells whose content came in over the border with the camera, and
    for cells that show what the same place in the world showed before (:mod:`onevision_encoder.selection.world`):
    the camera explains the first, the world's own past the second. Where nothing else happens they are still read.
+   The same goes for the mixtures of a dissolve, which its two ends explain
+   (:mod:`onevision_encoder.selection.dissolve`); the frame at its end starts a scene.
 
 Frames that start a scene and frames without signals are not ranked: all that is intra there is new, and none of it is
 a surprise.
@@ -37,6 +39,7 @@ from onevision_encoder.codec import ScoreName, cells_to_patches, frame_differenc
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.selection.camera import CameraMotion, fit_camera
 from onevision_encoder.selection.config import Camera
+from onevision_encoder.selection.dissolve import find_dissolves
 from onevision_encoder.selection.lighting import fit_light, left_after_light
 from onevision_encoder.selection.texture import gradients
 from onevision_encoder.selection.world import came_in, seen_before
@@ -68,11 +71,13 @@ class Saliency:
     """Attributes:
     value_Thw: float32 0..1 per unit; 0 = nothing that stands out of the noise.
     ranked_T: False for frames that cannot be ranked (scene starts, frames without signals).
+    starts_T: frames that start a scene: after a cut, or at the end of a dissolve.
     facts: JSON-able account (floors, scales, camera) for provenance.
     """
 
     value_Thw: Floats
     ranked_T: Mask
+    starts_T: Mask
     facts: dict[str, Any]
 
 
@@ -85,41 +90,52 @@ def clip_saliency(
         InvalidArgumentError: the score needs signals and there are none.
         SignalUnavailableError: ``bits`` of a provider that cannot tell them.
     """
-    ranked_T = np.ones(frames.num_frames, np.bool_)
-    ranked_T[0] = False
+    starts_T = np.zeros(frames.num_frames, np.bool_)
     if signals is not None:
-        ranked_T &= signals.valid_T & ~signals.cut_T
+        starts_T |= signals.cut_T
+    ranked_T = ~starts_T if signals is None else signals.valid_T & ~starts_T
+    ranked_T[0] = False
     if score == "frame_difference":
         change_Thw = frame_difference(frames, patch=frames.patch * frames.merge)
         known_Thw = np.broadcast_to(ranked_T[:, None, None], change_Thw.shape)
         value_Thw, facts = _graded(change_Thw, known_Thw, FLOORS["residual"])
         account = {"score": score, "residual": facts, "cuts": "unknown" if signals is None else "signals"}
-        return _finish(value_Thw, ranked_T, account)
+        return _finish(value_Thw, ranked_T, starts_T, account)
     if signals is None:
         raise InvalidArgumentError("signals", None, f"CodecSignals, which score={score!r} ranks by")
     if score == "bits" and signals.bits_Tyx is None:
         name = str(signals.provenance.get("provider", "unnamed"))
         raise SignalUnavailableError(name, "bits", "it does not estimate bits", ("fused", "motion", "residual"))
-    cells_Tyx, facts = _cells(frames, signals, ranked_T, score, camera)
+    content_yx = _content(frames, signals)
+    dissolves = find_dissolves(frames.luma_THW, content_yx, ranked_T) if signals.interval == "sample" else []
+    ends = [new for _, new in dissolves]
+    starts_T[ends], ranked_T[ends] = True, False
+    cells_Tyx, facts = _cells(frames, signals, ranked_T, content_yx, score, camera)
+    for old, new in dissolves:
+        cells_Tyx[old + 1 : new] *= np.float32(NO_EVENT_WEIGHT)
     unit = frames.patch * frames.merge
     units_Thw: Floats = cells_to_patches(cells_Tyx, frame_size=signals.frame_size, patch=unit)
-    return _finish(units_Thw, ranked_T, {"score": score, **facts})
+    return _finish(units_Thw, ranked_T, starts_T, {"score": score, "dissolves": dissolves, **facts})
 
 
-def _finish(value_Thw: Floats, ranked_T: Mask, facts: dict[str, Any]) -> Saliency:
+def _finish(value_Thw: Floats, ranked_T: Mask, starts_T: Mask, facts: dict[str, Any]) -> Saliency:
     value_Thw = value_Thw.round(5)  # sums differ in the last bits between machines
     value_Thw[value_Thw < SIGNIFICANT] = 0
     value_Thw[~ranked_T] = 0
     quiet_T = ranked_T & ~value_Thw.any((1, 2))
     facts["quiet_frames"] = np.flatnonzero(quiet_T).tolist()
-    return Saliency(value_Thw=value_Thw, ranked_T=ranked_T, facts=facts)
+    return Saliency(value_Thw=value_Thw, ranked_T=ranked_T, starts_T=starts_T, facts=facts)
 
 
 def _cells(
-    frames: FrameSequence, signals: CodecSignals, ranked_T: Mask, score: ScoreName, camera: Camera
+    frames: FrameSequence,
+    signals: CodecSignals,
+    ranked_T: Mask,
+    content_yx: Mask,
+    score: ScoreName,
+    camera: Camera,
 ) -> tuple[Floats, dict[str, Any]]:
     """Saliency per cell, and how it came about."""
-    content_yx = _content(frames, signals)
     # Motion since the frame before in the source is not measured from the frames that the light is fitted to.
     light = fit_light(frames.luma_THW, content_yx, ranked_T) if signals.interval == "sample" else {}
     lit_Tyx = left_after_light(frames.luma_THW, light)
