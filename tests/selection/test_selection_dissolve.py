@@ -61,7 +61,7 @@ def test_the_mixtures_cost_little_and_the_new_scene_gets_an_anchor() -> None:
     first, second = (moving_object((3.0, 1.0), 32, 168, 168, side=42, start=(20.0, 8.0), seed=s)[0] for s in (0, 50))
     clip = frames_from_array(to_rgb(dissolved(first, second, 11, 4)), fps=25)
     chosen = select(clip, compute_signals(clip), SelectionConfig(budget="12.5%"))
-    assert chosen.provenance["dissolves"] == [(11, 16)]
+    assert chosen.provenance["dissolves"] == [[11, 16]]
     assert 16 in chosen.provenance["anchor_frames"]
     mean = len(chosen) / 32
     assert chosen.tokens_per_frame_T[12:16].max() < mean

@@ -115,7 +115,7 @@ def clip_saliency(
         cells_Tyx[old + 1 : new] *= np.float32(NO_EVENT_WEIGHT)
     unit = frames.patch * frames.merge
     units_Thw: Floats = cells_to_patches(cells_Tyx, frame_size=signals.frame_size, patch=unit)
-    return _finish(units_Thw, ranked_T, starts_T, {"score": score, "dissolves": dissolves, **facts})
+    return _finish(units_Thw, ranked_T, starts_T, {"score": score, "dissolves": [list(d) for d in dissolves], **facts})
 
 
 def _finish(value_Thw: Floats, ranked_T: Mask, starts_T: Mask, facts: dict[str, Any]) -> Saliency:
