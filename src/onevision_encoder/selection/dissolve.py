@@ -20,7 +20,8 @@ LONGEST = 16
 """Frames of mixture. Slower ones change too little from frame to frame to matter."""
 LEFT = 0.25
 """Of the change since the frame before, at most this much is left by the mixture of both ends (medians over the cells).
-A real dissolve left 0.12, one between scenes with moving objects 0.04; pans, zooms and moving cameras at least 0.46."""
+A real dissolve left 0.12, one between scenes with moving objects 0.04; pans, zooms and moving cameras at least 0.46
+between frames as different as ANOTHER asks."""
 LEFT_OF_ALL = 0.05
 """... or this much of the change from end to end: in a slow dissolve rounding and uneven steps weigh more."""
 ANOTHER = 0.5
