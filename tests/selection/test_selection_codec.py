@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from selection_clips import clips, fixed, make_frames, make_signals, units_of
 
-from onevision_encoder.codec import ProviderName, compute_signals
 from onevision_encoder.selection import SelectionConfig, clip_saliency, select
 from onevision_encoder.selection.anchors import plan_anchors
 from onevision_encoder.selection.cover import apportion, coverage_order, spread
-from onevision_encoder.selection.lighting import fit_light
 from onevision_encoder.selection.saliency import MOST_SAMPLES, _percentile, _sample
 from onevision_encoder.types import CodecSignals, FrameSequence, Kind, Selection
 
@@ -193,10 +191,11 @@ def test_one_scale_for_the_clip_keeps_a_quiet_frame_quiet() -> None:
 
 def filmed(camera: str, *, texture: bool = True) -> tuple[FrameSequence, CodecSignals, NDArray[np.bool_]]:
     """A camera at work over a textured world, residual in proportion to the slope of the picture where it moves, and an
-    object of 4 x 4 patches with a motion of its own. Returns the object's patches, bool [T, h, w]."""
+    object of 4 x 4 patches with a motion of its own. No two frames look alike, so that memory has no say. Returns the
+    object's patches, bool [T, h, w]."""
     T, n = 16, 14
     rng = np.random.default_rng(5)
-    scale = np.kron(rng.choice([4, 60], (n, n)), np.ones((16, 16)))  # flat and rich patches
+    scale = np.kron(rng.choice([8, 60], (n, n)), np.ones((16, 16)))  # flat and rich patches
     luma = np.clip(128 + rng.normal(0, 1, (T, n * 16, n * 16)) * (scale if texture else 1), 0, 255).astype(np.uint8)
     frames = make_frames(T, n, n, patch=16, luma_THW=luma)
     y, x = (np.mgrid[: 2 * n, : 2 * n] * 8 + 4) - n * 8
@@ -270,88 +269,6 @@ def test_vectors_of_flat_cells_are_no_motion(score: str) -> None:
     signals = make_signals(frames, residual=signals.residual_Tyx * (np.arange(28) >= 8)[:, None], motion=motion)
     budget = int(where[1:].sum() * 0.6) // 4 * 4
     assert on_object(select(frames, signals, SelectionConfig(budget=budget, score=score)), where) > 0.9
-
-
-def relit(gain: float, offset: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A textured object moves over a still textured world; the light changes at frames 4 and 6. bool [T, h, w]."""
-    rng = np.random.default_rng(0)
-    world = np.kron(rng.integers(40, 180, (14, 14)), np.ones((8, 8)))
-    thing = np.kron(rng.integers(40, 180, (6, 6)), np.ones((4, 4)))
-    luma, where = np.empty((9, 112, 112), np.uint8), np.zeros((9, 112, 112), np.bool_)
-    for t in range(9):
-        picture = world.copy()
-        picture[40:64, 8 * t : 8 * t + 24] = thing
-        where[t, 40:64, 8 * t : 8 * t + 24] = True
-        lit = picture * (gain if t in (4, 5) else 1) + (offset if t in (4, 5) else 0) + rng.normal(0, 0.5, (112, 112))
-        luma[t] = np.clip(np.rint(lit), 0, 255)
-    return luma, where.reshape(9, 14, 8, 14, 8).any((2, 4))
-
-
-@pytest.mark.parametrize(("provider", "least"), [("x264proxy", 0.8), ("blockcoder", 0.7)])
-@pytest.mark.parametrize(("gain", "offset"), [(1.3, 0), (0.7, 0), (1.0, 25), (0.8, 40)])
-def test_a_change_of_the_light_is_found_and_is_no_event(
-    gain: float, offset: float, provider: ProviderName, least: float
-) -> None:
-    luma, where_Thw = relit(gain, offset)
-    light = fit_light(luma, np.ones((14, 14), np.bool_), np.ones(9, np.bool_))
-    assert sorted(light) == [4, 6]
-    assert light[4] == (pytest.approx(gain, abs=0.02), pytest.approx(offset, abs=2))
-    clip = make_frames(9, 14, 14, luma_THW=luma)
-    budget = int(where_Thw[1:].sum())
-    signals = compute_signals(luma, provider=provider)
-    chosen = select(clip, signals, SelectionConfig(budget=budget, score="residual", anchors=0))
-    assert chosen.provenance["light_changes"] == [4, 6]
-    where_Thw[1:] |= where_Thw[:-1]  # what it uncovers is new, too
-    assert where_Thw[tuple(chosen.positions_K3[chosen.kind_K == Kind.CODEC].T)].mean() > least  # without: 0.41 to 0.59
-
-
-def test_motion_noise_and_cuts_are_no_change_of_the_light() -> None:
-    rng = np.random.default_rng(1)
-    world = np.kron(rng.integers(20, 235, (40, 40)), np.ones((8, 8))).astype(np.uint8)
-    pan = np.stack([world[:112, 6 * t : 6 * t + 112] for t in range(8)])
-    noise = np.clip(rng.normal(128, 40, (8, 112, 112)), 0, 255).astype(np.uint8)
-    cut = np.stack([world[112:224, :112]] * 4 + [world[:112, 112:224]] * 4)
-    for luma in (pan, noise, cut, np.repeat(world[None, :112, :112], 8, 0)):
-        assert not fit_light(luma, np.ones((14, 14), np.bool_), np.ones(8, np.bool_))
-    assert not fit_light(pan, np.zeros((14, 14), np.bool_), np.ones(8, np.bool_))
-
-
-def test_background_that_an_object_uncovers_is_no_event() -> None:
-    """An object hops over a still textured world; where it was, the coder finds nothing to predict from."""
-    rng = np.random.default_rng(8)
-    world = rng.integers(60, 200, (128, 128), dtype=np.uint8)
-    luma, intra = np.repeat(world[None], 12, 0), np.zeros((12, 16, 16), np.bool_)
-    where = np.zeros((12, 8, 8), np.bool_)
-    for t in range(12):
-        y, x = 16 * (t * 3 % 7), 16 * (t * 2 % 7)
-        luma[t, y : y + 16, x : x + 16] = rng.integers(0, 256, (16, 16))
-        where[t, y // 16, x // 16] = True
-        cells = np.kron(where[max(0, t - 1) : t + 1].any(0), np.ones((2, 2), np.bool_))
-        intra[t] = cells  # where it is and where it was
-    frames = make_frames(12, 8, 8, patch=16, luma_THW=luma)
-    signals = make_signals(frames, residual=np.where(intra, 40, 0).astype(np.float32), intra=intra)
-    chosen = select(frames, signals, SelectionConfig(budget=1 + 12, anchor_share=0.08, anchors=1))
-    by_score = chosen.positions_K3[chosen.positions_K3[:, 0] >= 2]  # at t = 1 what is uncovered is new
-    assert len(by_score) == 10
-    assert where[tuple(by_score.T)].all()
-
-
-def test_stripes_that_are_drawn_anew_are_no_event() -> None:
-    """Intra coding of a still, regular texture is cheap, not surprising; a small change elsewhere is worth more."""
-    rng = np.random.default_rng(9)
-    luma = np.repeat(np.kron(rng.integers(20, 230, (16, 1)), np.ones((8, 128)))[None], 10, 0).astype(np.uint8)
-    luma = np.roll(luma, 4, 1)  # an edge inside every cell
-    intra = np.zeros((10, 16, 16), np.bool_)
-    intra[:, :2] = True
-    residual = np.where(intra, 50, 0.2).astype(np.float32)
-    residual[:, 10:12, 6:8] = 12
-    luma[1::2, 80:96, 48:64] //= 2
-    luma[2::4, 80:96, 48:64] //= 3
-    frames = make_frames(10, 8, 8, patch=16, luma_THW=luma)
-    config = SelectionConfig(budget=9, score="residual", anchors=0, min_per_frame=0)
-    chosen = select(frames, make_signals(frames, residual=residual, intra=intra), config)
-    ranked = chosen.positions_K3[chosen.kind_K == Kind.CODEC]
-    assert (ranked[:, 1:] == (5, 3)).all(1).mean() > 0.7
 
 
 def test_letterbox_does_not_pass_for_a_static_camera() -> None:

@@ -34,11 +34,10 @@ def choose_codec(
     """Spend ``budget`` units on ``board``; returns the facts for provenance."""
     sal = clip_saliency(frames, signals, score=config.score, camera=config.camera)
     value_TU = sal.value_Thw.reshape(board.free_TU.shape)
-    starts_T = np.zeros(board.frames, np.bool_) if signals is None else signals.cut_T
     anchors = plan_anchors(
         budget=budget,
         per_frame=board.per_frame,
-        starts_T=starts_T,
+        starts_T=sal.starts_T,
         count=config.anchors,
         share=config.anchor_share,
     )

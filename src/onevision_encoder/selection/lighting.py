@@ -5,7 +5,7 @@ picture anew then, and the whole frame lights up. So luma ~ gain * (luma before)
 cells of each frame, robustly (least absolute deviations by reweighting, so that objects that move do not count), and
 believed where it leaves no more than half of what changed: motion, noise and cuts do not fit it.
 
-Axes: T frames, H W pixels, y x cells of 8x8 pixels, N cells of a frame.
+Axes: T frames, A those of them that changed, H W pixels, y x cells of 8x8 pixels, N cells of a frame.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ EXPLAINED = 0.5
 """Of the median change of the cells, at most this much is left. On a real exposure control 0.75 does the same."""
 _STEPS = 8
 
+Doubles = NDArray[np.float64]
 Light = Mapping[int, tuple[float, float]]
 """(gain, offset) against the frame before, of the frames in which the light changed."""
 
@@ -34,24 +35,31 @@ def fit_light(luma_THW: Bytes, content_yx: NDArray[np.bool_], wanted_T: NDArray[
         return {}
     means_TN = cell_means(luma_THW)[:, content_yx].astype(np.float64)
     change_T = np.median(np.abs(np.diff(means_TN, axis=0)), axis=1)
-    found: dict[int, tuple[float, float]] = {}
-    for t in (np.flatnonzero(wanted_T[1:] & (change_T > LEAST_CHANGE)) + 1).tolist():
-        gain, offset = _fit(means_TN[t - 1], means_TN[t])
-        if np.median(np.abs(means_TN[t] - gain * means_TN[t - 1] - offset)) <= EXPLAINED * change_T[t - 1]:
-            found[t] = (gain, offset)
-    return found
+    changed_A = np.flatnonzero(wanted_T[1:] & (change_T > LEAST_CHANGE))
+    if not len(changed_A):
+        return {}
+    before_AN, now_AN = means_TN[changed_A], means_TN[changed_A + 1]
+    gain_A, offset_A = _fit(before_AN, now_AN)
+    left_A = np.median(np.abs(now_AN - gain_A[:, None] * before_AN - offset_A[:, None]), axis=1)
+    explained = np.flatnonzero(left_A <= EXPLAINED * change_T[changed_A])
+    return {int(changed_A[i]) + 1: (float(gain_A[i]), float(offset_A[i])) for i in explained}
 
 
-def _fit(before_N: NDArray[np.float64], now_N: NDArray[np.float64]) -> tuple[float, float]:
-    gain, offset = 1.0, float(np.median(now_N - before_N))
+def _fit(before_AN: Doubles, now_AN: Doubles) -> tuple[Doubles, Doubles]:
+    """Gain and offset of each pair of frames (axis A)."""
+    gain_A, offset_A = np.ones(len(now_AN)), np.median(now_AN - before_AN, axis=1)
     for _ in range(_STEPS):
-        weight_N = 1 / np.maximum(np.abs(now_N - gain * before_N - offset), 1.0)
-        x, y = np.average(before_N, weights=weight_N), np.average(now_N, weights=weight_N)
-        spread = float((weight_N * np.square(before_N - x)).sum())
-        gain = float((weight_N * (before_N - x) * (now_N - y)).sum()) / spread if spread > 1e-6 else 1.0
-        gain = min(max(gain, 0.25), 4.0)
-        offset = float(y - gain * x)
-    return round(gain, 4), round(offset, 2)  # sums differ in the last bits between machines
+        left_AN = np.abs(now_AN - gain_A[:, None] * before_AN - offset_A[:, None])
+        weight_AN = 1 / np.maximum(left_AN, 1.0)
+        weight_AN /= weight_AN.sum(1, keepdims=True)
+        x_A, y_A = (weight_AN * before_AN).sum(1), (weight_AN * now_AN).sum(1)
+        apart_AN = before_AN - x_A[:, None]
+        pull_AN = weight_AN * apart_AN
+        spread_A = (pull_AN * apart_AN).sum(1)
+        slope_A = (pull_AN * (now_AN - y_A[:, None])).sum(1) / np.maximum(spread_A, 1e-9)
+        gain_A = np.clip(np.where(spread_A > 1e-9, slope_A, 1.0), 0.25, 4.0)
+        offset_A = y_A - gain_A * x_A
+    return gain_A.round(4), offset_A.round(2)  # sums differ in the last bits between machines
 
 
 def left_after_light(luma_THW: Bytes, light: Light) -> Floats:
@@ -62,5 +70,5 @@ def left_after_light(luma_THW: Bytes, light: Light) -> Floats:
     for t, (gain, offset) in light.items():
         curve = np.clip(np.rint(np.arange(256) * gain + offset), 0, 255).astype(np.uint8)
         pair = np.stack((curve[luma_THW[t - 1]], luma_THW[t]))
-        left_Tyx[t] = difference_before(pair, 1, np.zeros((2, 2), np.int64), np.ones(2, np.bool_))[1]
+        left_Tyx[t] = difference_before(pair, 1, np.ones(2, np.bool_))[1]
     return left_Tyx

@@ -17,10 +17,11 @@ Axes: T frames, y x cells of 8x8 pixels, h w units (patches, or 2x2 blocks of th
    frame, so that a quiet frame stays quiet. ``fused`` is the mean of motion and residual on that scale.
 5. **Intra cells** inside an inter frame. Their motion is unknown; the residual stands for it, at half its weight,
    because what an intra cell leaves is texture for the larger part.
-6. **No event.** A quarter of the weight remains for cells whose content came in over the border with the camera (there
-   was no reference to predict them from), and for cells that look as the same place in the world looked two frames
-   ago (background that an object has just uncovered) or, of intra cells, one frame ago (stripes that a coder finds
-   cheaper to draw anew than to predict).
+6. **No event.** A small part of the weight remains for cells whose content came in over the border with the camera, and
+   for cells that show what the same place in the world showed before (:mod:`onevision_encoder.selection.world`):
+   the camera explains the first, the world's own past the second. Where nothing else happens they are still read.
+   The same goes for the mixtures of a dissolve, which its two ends explain
+   (:mod:`onevision_encoder.selection.dissolve`); the frame at its end starts a scene.
 
 Frames that start a scene and frames without signals are not ranked: all that is intra there is new, and none of it is
 a surprise.
@@ -38,8 +39,10 @@ from onevision_encoder.codec import ScoreName, cells_to_patches, frame_differenc
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.selection.camera import CameraMotion, fit_camera
 from onevision_encoder.selection.config import Camera
+from onevision_encoder.selection.dissolve import find_dissolves
 from onevision_encoder.selection.lighting import fit_light, left_after_light
-from onevision_encoder.selection.texture import difference_before, gradients
+from onevision_encoder.selection.texture import gradients
+from onevision_encoder.selection.world import came_in, seen_before
 from onevision_encoder.types import CELL, CodecSignals, FrameSequence
 
 Floats = NDArray[np.float32]
@@ -47,11 +50,12 @@ Mask = NDArray[np.bool_]
 
 FLOORS = {"residual": 1.0, "motion": 0.5, "bits": 4.0}
 """Grey levels, pixels (twice the quarter-pel step), bits per cell (1/16 bit per pixel)."""
-NO_EVENT_WEIGHT = 0.25
+NO_EVENT_WEIGHT = 0.15
+"""Low enough that an object over a fast pan outranks, by any score, the border that comes in and the world that it
+uncovers (bits over a pan of 12 px: 0.80 of the tokens with 0.25, 0.87 with 0.15, 0.86 with 0.1); high enough that they
+are what is read where nothing else happens."""
 UNKNOWN_WEIGHT = 0.5
 """Tried 0.1 to 1 on pans over texture and on a static street scene: 0.35 to 0.5 is a flat optimum."""
-SEEN = 3.0
-"""Mean grey levels within which two looks at the same place are alike."""
 FLAT_SLOPE = 1.0
 """Slope in grey levels per pixel that sensor noise alone makes; half of a vector counts at three times that."""
 LEAST_TRUST = 0.1
@@ -67,11 +71,13 @@ class Saliency:
     """Attributes:
     value_Thw: float32 0..1 per unit; 0 = nothing that stands out of the noise.
     ranked_T: False for frames that cannot be ranked (scene starts, frames without signals).
+    starts_T: frames that start a scene: after a cut, or at the end of a dissolve.
     facts: JSON-able account (floors, scales, camera) for provenance.
     """
 
     value_Thw: Floats
     ranked_T: Mask
+    starts_T: Mask
     facts: dict[str, Any]
 
 
@@ -84,41 +90,52 @@ def clip_saliency(
         InvalidArgumentError: the score needs signals and there are none.
         SignalUnavailableError: ``bits`` of a provider that cannot tell them.
     """
-    ranked_T = np.ones(frames.num_frames, np.bool_)
-    ranked_T[0] = False
+    starts_T = np.zeros(frames.num_frames, np.bool_)
     if signals is not None:
-        ranked_T &= signals.valid_T & ~signals.cut_T
+        starts_T |= signals.cut_T
+    ranked_T = ~starts_T if signals is None else signals.valid_T & ~starts_T
+    ranked_T[0] = False
     if score == "frame_difference":
         change_Thw = frame_difference(frames, patch=frames.patch * frames.merge)
         known_Thw = np.broadcast_to(ranked_T[:, None, None], change_Thw.shape)
         value_Thw, facts = _graded(change_Thw, known_Thw, FLOORS["residual"])
         account = {"score": score, "residual": facts, "cuts": "unknown" if signals is None else "signals"}
-        return _finish(value_Thw, ranked_T, account)
+        return _finish(value_Thw, ranked_T, starts_T, account)
     if signals is None:
         raise InvalidArgumentError("signals", None, f"CodecSignals, which score={score!r} ranks by")
     if score == "bits" and signals.bits_Tyx is None:
         name = str(signals.provenance.get("provider", "unnamed"))
         raise SignalUnavailableError(name, "bits", "it does not estimate bits", ("fused", "motion", "residual"))
-    cells_Tyx, facts = _cells(frames, signals, ranked_T, score, camera)
+    content_yx = _content(frames, signals)
+    dissolves = find_dissolves(frames.luma_THW, content_yx, ranked_T) if signals.interval == "sample" else []
+    ends = [new for _, new in dissolves]
+    starts_T[ends], ranked_T[ends] = True, False
+    cells_Tyx, facts = _cells(frames, signals, ranked_T, content_yx, score, camera)
+    for old, new in dissolves:
+        cells_Tyx[old + 1 : new] *= np.float32(NO_EVENT_WEIGHT)
     unit = frames.patch * frames.merge
     units_Thw: Floats = cells_to_patches(cells_Tyx, frame_size=signals.frame_size, patch=unit)
-    return _finish(units_Thw, ranked_T, {"score": score, **facts})
+    return _finish(units_Thw, ranked_T, starts_T, {"score": score, "dissolves": [list(d) for d in dissolves], **facts})
 
 
-def _finish(value_Thw: Floats, ranked_T: Mask, facts: dict[str, Any]) -> Saliency:
+def _finish(value_Thw: Floats, ranked_T: Mask, starts_T: Mask, facts: dict[str, Any]) -> Saliency:
     value_Thw = value_Thw.round(5)  # sums differ in the last bits between machines
     value_Thw[value_Thw < SIGNIFICANT] = 0
     value_Thw[~ranked_T] = 0
     quiet_T = ranked_T & ~value_Thw.any((1, 2))
     facts["quiet_frames"] = np.flatnonzero(quiet_T).tolist()
-    return Saliency(value_Thw=value_Thw, ranked_T=ranked_T, facts=facts)
+    return Saliency(value_Thw=value_Thw, ranked_T=ranked_T, starts_T=starts_T, facts=facts)
 
 
 def _cells(
-    frames: FrameSequence, signals: CodecSignals, ranked_T: Mask, score: ScoreName, camera: Camera
+    frames: FrameSequence,
+    signals: CodecSignals,
+    ranked_T: Mask,
+    content_yx: Mask,
+    score: ScoreName,
+    camera: Camera,
 ) -> tuple[Floats, dict[str, Any]]:
     """Saliency per cell, and how it came about."""
-    content_yx = _content(frames, signals)
     # Motion since the frame before in the source is not measured from the frames that the light is fitted to.
     light = fit_light(frames.luma_THW, content_yx, ranked_T) if signals.interval == "sample" else {}
     lit_Tyx = left_after_light(frames.luma_THW, light)
@@ -132,16 +149,19 @@ def _cells(
     motion_Tyx2 = np.where(same_Tyx[..., None], np.float32(0), signals.motion_Tyx2)
     facts: dict[str, Any] = {"intra_cells": "residual", "camera": "none", "light_changes": sorted(light)}
     moved: CameraMotion | None = None
+    entered_Tyx = with_it_Tyx = np.zeros_like(inter_Tyx)
     if camera == "auto":
         moved = fit_camera(
             motion_Tyx2, inter_Tyx, frame_size=signals.frame_size, trust_Tyx=np.float32(0.5) * (1 + trust_Tyx)
         )
         motion_Tyx2 = motion_Tyx2 - moved.flow_Tyx2
         facts["camera"] = moved.summary()
+        entered_Tyx = came_in(moved, signals.frame_size)
+        with_it_Tyx = inter_Tyx & (np.square(motion_Tyx2).sum(-1) <= 1) & ~entered_Tyx
 
     def graded(name: str, raw_Tyx: Floats) -> Floats:
         if moved is not None:
-            raw_Tyx = raw_Tyx - _expected(raw_Tyx, slope_Tyx, motion_Tyx2, inter_Tyx, moved)
+            raw_Tyx = raw_Tyx - _expected(raw_Tyx, slope_Tyx, with_it_Tyx, moved)
         value_Tyx, facts[name] = _graded(raw_Tyx, inter_Tyx, FLOORS[name])
         return value_Tyx
 
@@ -156,9 +176,7 @@ def _cells(
         motion_Tyx, facts["motion"] = _graded(visible_Tyx, inter_Tyx, FLOORS["motion"])
         mixed_Tyx = motion_Tyx if score == "motion" else (motion_Tyx + value_Tyx) / 2
         value_Tyx = np.where(inter_Tyx, mixed_Tyx, value_Tyx)
-    known_Tyx = _seen(frames, signals, slope_Tyx, moved)
-    if moved is not None:
-        known_Tyx |= _entered(moved, signals.frame_size)
+    known_Tyx = entered_Tyx | seen_before(frames, signals, slope_Tyx, moved, value_Tyx > SIGNIFICANT)
     return np.where(known_Tyx, value_Tyx * np.float32(NO_EVENT_WEIGHT), value_Tyx), facts
 
 
@@ -174,30 +192,6 @@ def _content(frames: FrameSequence, signals: CodecSignals) -> Mask:
     return content
 
 
-def _seen(frames: FrameSequence, signals: CodecSignals, slope_Tyx: Floats, moved: CameraMotion | None) -> Mask:
-    """Cells that look as the same place in the world looked two frames ago; of intra cells, also one frame ago.
-
-    Alike = within SEEN grey levels plus what half a pixel of misplacement makes of the cell's slope.
-    """
-    T = frames.num_frames
-    # Motion since the frame before in the source does not say how far the camera went between two samples.
-    step_T2 = np.zeros((T, 2))
-    if moved is not None and signals.interval == "sample":
-        step_T2 = moved.params_T4[:, :2]
-    before_T2 = step_T2.copy()
-    before_T2[1:] += step_T2[:-1]
-    alike_Tyx = np.float32(SEEN) + slope_Tyx / 2
-    seen_Tyx = _near(frames, 2, before_T2, np.ones(T, np.bool_)) <= alike_Tyx
-    with_intra_T = signals.intra_Tyx.any((1, 2)) & ~signals.cut_T
-    if with_intra_T.any():
-        seen_Tyx |= signals.intra_Tyx & (_near(frames, 1, step_T2, with_intra_T) <= alike_Tyx)
-    return seen_Tyx
-
-
-def _near(frames: FrameSequence, lag: int, shift_T2: NDArray[np.float64], wanted_T: Mask) -> Floats:
-    return difference_before(frames.luma_THW, lag, np.rint(shift_T2).astype(np.int64), wanted_T)
-
-
 def _visible(motion_Tyx2: Floats, across_Tyx: Floats, down_Tyx: Floats, slope_Tyx: Floats) -> Floats:
     """Length of each vector, counting each component by the slope across which it moves, pixels."""
     dx_Tyx, dy_Tyx = motion_Tyx2[..., 0], motion_Tyx2[..., 1]
@@ -207,13 +201,13 @@ def _visible(motion_Tyx2: Floats, across_Tyx: Floats, down_Tyx: Floats, slope_Ty
     return length
 
 
-def _expected(raw_Tyx: Floats, slope_Tyx: Floats, motion_Tyx2: Floats, inter_Tyx: Mask, moved: CameraMotion) -> Floats:
+def _expected(raw_Tyx: Floats, slope_Tyx: Floats, with_it_Tyx: Mask, moved: CameraMotion) -> Floats:
     """What the camera's motion alone leaves in each cell: (upper quartile of signal / slope) * slope, per frame.
+    The quartile is that of the cells ``with_it_Tyx``, which move with the camera.
 
     Grows from 0 to its full size while the camera's motion at the cell grows from 0 to half a pixel.
     """
     pace_Tyx = np.minimum(np.hypot(moved.flow_Tyx2[..., 0], moved.flow_Tyx2[..., 1]) * 2, 1)
-    with_it_Tyx = inter_Tyx & (np.square(motion_Tyx2).sum(-1) <= 1) & ~_entered(moved, None)
     base_Tyx = slope_Tyx + np.float32(FLAT_SLOPE)
     expected_Tyx = np.zeros_like(raw_Tyx)
     moving_T = np.flatnonzero(pace_Tyx.any((1, 2)) & with_it_Tyx.any((1, 2)))
@@ -224,16 +218,6 @@ def _expected(raw_Tyx: Floats, slope_Tyx: Floats, motion_Tyx2: Floats, inter_Tyx
         quartile_T1 = np.take_along_axis(ordered_TN, (with_it_TN.sum(1, keepdims=True) - 1) * 3 // 4, 1)
         expected_Tyx[moving_T] = quartile_T1[:, :, None] * base_Tyx[moving_T] * pace_Tyx[moving_T]
     return expected_Tyx
-
-
-def _entered(moved: CameraMotion, frame_size: tuple[int, int] | None) -> Mask:
-    """Cells more than half of which came in over the border with the camera's motion."""
-    _, rows, cols, _ = moved.flow_Tyx2.shape
-    H, W = frame_size or (rows * CELL, cols * CELL)
-    y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] * CELL - moved.flow_Tyx2[..., 1]
-    x = (np.arange(cols, dtype=np.float32) + 0.5)[None, :] * CELL - moved.flow_Tyx2[..., 0]
-    outside: Mask = (x < 0) | (x > W) | (y < 0) | (y > H)
-    return outside
 
 
 def _graded(raw: Floats, known: Mask, floor: float) -> tuple[Floats, dict[str, float]]:

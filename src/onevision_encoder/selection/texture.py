@@ -39,26 +39,18 @@ def cell_means(luma_THW: Bytes) -> Floats:
     return _cell_sum(np.ascontiguousarray(luma_THW[:, ::ROW_STEP])) / np.float32(_SAMPLES)
 
 
-def difference_before(luma_THW: Bytes, lag: int, shift_T2: NDArray[np.int64], wanted_T: NDArray[np.bool_]) -> Floats:
-    """Mean absolute difference of each cell from the frame ``lag`` before, moved by ``shift_T2`` whole pixels (dx, dy).
+def difference_before(luma_THW: Bytes, lag: int, wanted_T: NDArray[np.bool_]) -> Floats:
+    """Mean absolute difference of each cell from the same place ``lag`` frames before.
 
-    float32 [T, y, x] grey levels; 255 where there is no such frame or the place lies outside it, and for frames that
-    are not ``wanted_T``.
+    float32 [T, y, x] grey levels; 255 where there is no such frame, and for frames that are not ``wanted_T``.
     """
     T, H, W = luma_THW.shape
     apart = np.full((T, -(-H // ROW_STEP), W), 255, np.uint8)
-    if lag < T and wanted_T[lag:].all() and not shift_T2.any():  # one pass for the whole clip
+    if lag < T and wanted_T[lag:].all():  # one pass for the whole clip
         apart[lag:] = _distance(luma_THW[lag:, ::ROW_STEP], luma_THW[:-lag, ::ROW_STEP])
-        return _cell_sum(apart) / np.float32(_SAMPLES)
-    for t in np.flatnonzero(wanted_T[lag:]) + lag:
-        dx, dy = (int(d) for d in shift_T2[t])
-        top = -(-max(0, dy) // ROW_STEP) * ROW_STEP
-        left, bottom, right = max(0, dx), H + min(0, dy), W + min(0, dx)
-        if top < bottom and left < right:
-            now = luma_THW[t, top:bottom:ROW_STEP, left:right]
-            then = luma_THW[t - lag, top - dy : bottom - dy : ROW_STEP, left - dx : right - dx]
-            first = top // ROW_STEP
-            apart[t, first : first + len(now), left:right] = _distance(now, then)
+    else:
+        for t in np.flatnonzero(wanted_T[lag:]) + lag:
+            apart[t] = _distance(luma_THW[t, ::ROW_STEP], luma_THW[t - lag, ::ROW_STEP])
     return _cell_sum(apart) / np.float32(_SAMPLES)
 
 
