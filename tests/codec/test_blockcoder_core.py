@@ -18,7 +18,7 @@ from onevision_encoder.codec import _blockcoder, blockcoder_signals
 from onevision_encoder.errors import ShapeError
 from onevision_encoder.types import CodecSignals
 
-GOLDEN = "3d8e72df0b3ec586"
+GOLDEN = "63c9daa388c1bccb"
 FIELDS = ("bits_Tyx", "residual_Tyx", "motion_Tyx2", "intra_Tyx", "cut_T")
 
 

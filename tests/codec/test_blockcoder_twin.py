@@ -19,6 +19,8 @@ CLIPS = {
     "pan": lambda: pan((2.25, 1.5), 3, 50, 70),
     "zoom": lambda: zoom(1.06, 3, 64, 64),
     "cut": lambda: cut(2, 4, 64, 64),
+    "cut in noise": lambda: noisy(cut(2, 4, 64, 64), 9.0),
+    "noise that ends": lambda: np.concatenate([noisy(still(3, 48, 64), 7.0), still(2, 48, 64)]),
     "fade": lambda: faded(still(5, 48, 48), [1, 0.6, 0.2, 0, 1]),
     "noise": lambda: np.random.default_rng(0).integers(0, 256, (3, 33, 41), np.uint8),
     "faster than the search": lambda: pan((70.0, -31.0), 3, 160, 160),
@@ -74,5 +76,6 @@ def test_equal_to_the_bit_on_many_clips() -> None:
             "rate": int(rng.integers(1, 9)),
             "still_from": int(rng.integers(0, 600)),
             "lambda": int(rng.integers(0, 900)),
+            "noise": int(rng.integers(0, 400)),
         }
         assert_equal_to_the_bit(any_clip(seed, 4, int(rng.integers(1, 90)), int(rng.integers(1, 90))), constants)

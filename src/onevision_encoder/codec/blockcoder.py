@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "blockcoder"
 _CORE = "onevision_encoder.codec._blockcoder"
-CUT_RULE = "codec.cuts in integers: >= 90 % of textured cells unpredicted, and no global shift explains the texture"
+CUT_RULE = "codec.cuts in integers: >= 90 % of textured cells unpredicted beyond the noise, no global shift explains it"
 
 
 class _Core(Protocol):

@@ -69,6 +69,7 @@ typedef struct {
     uint16_t *mv_bits;      /* [2 * BC_MAX_MV * 2 + 1], bits x 256 of a vector difference */
     bc_mv global;           /* candidate vector for the whole picture */
     int search_global;
+    int noise, noise_before; /* sixteenths of a grey level */
     uint32_t *cell_bits;    /* [h][w] x 256 */
     uint16_t *cell_residual;/* [h][w] sums */
     uint16_t *cell_error;   /* [h][w] sums of |source - prediction|; 0 where skipped, 65535 where intra */
@@ -105,11 +106,14 @@ void bc_fill_mv_bits(uint16_t *table);
 
 /* bc_search.c */
 int bc_search(const bc_coder *c, int x, int y, int size, bc_mv predictor, const bc_mv *starts, int count, int lambda,
-              bc_mv *best);
+              int still, bc_mv *best);
 bc_mv bc_clamp(const bc_coder *c, int x, int y, int size, bc_mv mv);
 static inline uint32_t bc_mv_cost(const bc_coder *c, bc_mv mv, bc_mv predictor) {
     return (uint32_t)c->mv_bits[mv.x - predictor.x + 2 * BC_MAX_MV] + c->mv_bits[mv.y - predictor.y + 2 * BC_MAX_MV];
 }
+
+/* bc_noise.c */
+void bc_noise(const bc_coder *c, int *space, int *time);
 
 /* bc_intra.c */
 int bc_intra(const bc_coder *c, int x, int y, uint8_t *out, int *mode);

@@ -67,6 +67,17 @@ static void write_frame(const bc_coder *c, float *bits, float *residual, float *
         }
 }
 
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* Noise of c->source. It does not vanish from one frame to the next: a frame repeated shows none in time. */
+static void follow_noise(bc_coder *c) {
+    int space, time;
+    bc_noise(c, &space, &time);
+    c->noise_before = c->noise;
+    const int lasting = c->noise - c->noise / 8;
+    c->noise = least(space, time > lasting ? time : lasting);
+}
+
 /* Codes c->source on the frame before; sets *cut. Returns 0, or -1 when memory runs out. */
 static int code_inter_frame(bc_coder *c, uint8_t *cut) {
     const bc_contexts kept = c->ctx;
@@ -78,6 +89,7 @@ static int code_inter_frame(bc_coder *c, uint8_t *cut) {
     *cut = scene == BC_CUT;
     c->search_global = scene == BC_SHIFTED;
     c->ctx = kept;
+    if (scene == BC_CUT) c->noise = least(c->noise, c->noise_before); /* what is new in time says nothing */
     bc_code_frame(c, scene == BC_CUT);
     return 0;
 }
@@ -88,8 +100,14 @@ int bc_code_clip(const uint8_t *luma, int T, int H, int W, const bc_parameters *
     if (!c) return -1;
     const size_t cells = (size_t)c->h * c->w;
     int status = 0;
+    if (T > 1) { /* frame 0 has none before it: the noise of frame 1 is taken for its own */
+        bc_load_source(c, luma);
+        bc_load_source(c, luma + (size_t)H * W);
+        follow_noise(c);
+    }
     for (int t = 0; t < T && !status; t++) {
         bc_load_source(c, luma + (size_t)t * H * W);
+        if (t > 0) follow_noise(c);
         cut[t] = t == 0;
         if (t == 0)
             bc_code_frame(c, 1);

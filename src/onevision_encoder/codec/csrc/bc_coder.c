@@ -7,6 +7,9 @@
  * half-pel planes (H.264's six taps; the plane between both directions is filtered from the rounded one); quarter
  * positions are means of two samples. A block may begin or end 24 pixels outside.
  *
+ * Noise (bc_noise.c). The quantiser's step is at least `noise` times the deviation of the sensor noise, and still_from,
+ * split_from and intra_from grow with it: noise is not predictable, and coding it would fill the reference with noise.
+ *
  * Frame 0 and cuts: every cell intra (below). Other frames, per 16 x 16 block in raster order:
  * 1. Merge list: still, the vectors of the cells left, above, above right, and of the block's own last cell in the frame
  *    before, those that are inter, each once. The first `merges` are tried by SATD + lambda x (1, 2, 3 bits by place).
@@ -47,14 +50,24 @@ typedef struct {
 } coded;
 
 typedef struct {
-    int step16, lambda, lambda_search, round_inter, round_intra;
+    int step16, lambda, lambda_search, round_inter, round_intra, still_from, split_from, intra_from;
     uint32_t lambda_rate; /* x 256, per bit */
 } rates;
 
-/* qp in eighths, 64 to 400: steps of 1.6 to 203 grey levels. */
-static rates rates_for(const bc_coder *c, int qp) {
+/* A step of qp eighths of a QP, 64 to 400: 1.6 to 203 grey levels, x 16. */
+static int step_for(int qp) { return (int)(((uint32_t)BC_STEP[(qp - 32) % 48] << ((qp - 32) / 48)) >> 6); }
+
+/* Steps below the noise would code the noise: they are raised to `noise` times its deviation, and with them everything
+ * that weighs errors. */
+static rates rates_for(const bc_coder *c, int intra) {
     rates r;
-    r.step16 = (int)(((uint32_t)BC_STEP[(qp - 32) % 48] << ((qp - 32) / 48)) >> 6);
+    const int plain = step_for(c->p.qp_inter), limit = step_for(400), coarse = c->p.noise * c->noise / 16;
+    const int step = coarse < plain ? plain : coarse > limit ? limit : coarse;
+    r.step16 = intra ? step_for(c->p.qp_intra) * step / plain : step;
+    if (r.step16 > limit) r.step16 = limit;
+    r.still_from = c->p.still_from * step / plain;
+    r.split_from = c->p.split_from * step / plain;
+    r.intra_from = c->p.intra_from * step / plain;
     r.lambda = c->p.lambda * r.step16 / 16;
     r.lambda_search = c->p.lambda_search * r.step16 / 16;
     r.lambda_rate = (uint32_t)c->p.lambda_rate * (uint32_t)(r.step16 * r.step16) / 256;
@@ -175,12 +188,13 @@ static int choose_vector(bc_coder *c, int x, int y, int size, const rates *r, me
     b->predictor = median(c, x, y, size);
     b->mv = m->list[m->best], b->merge = 1, b->which = m->best;
     *distortion = m->distortion;
-    if (cost <= c->p.still_from >> (size == 8 ? 2 : 0)) return cost;
+    const int still = r->still_from >> (size == 8 ? 2 : 0);
+    if (cost <= still) return cost;
     add_unique(m->list, &m->count, bc_clamp(c, x, y, size, extra));
     add_unique(m->list, &m->count, b->predictor);
     if (c->search_global) add_unique(m->list, &m->count, bc_clamp(c, x, y, size, c->global));
     bc_mv found;
-    bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, &found);
+    bc_search(c, x, y, size, b->predictor, m->list, m->count, r->lambda_search, still, &found);
     if (found.x == b->mv.x && found.y == b->mv.y) return cost;
     const int d = satd(c, x, y, found, size);
     const int searched = d + (int)(((512 + bc_mv_cost(c, found, b->predictor)) * (uint32_t)r->lambda) >> 16);
@@ -219,7 +233,7 @@ static uint32_t prediction_bits(bc_coder *c, const coded *b, int commit) {
 static void code_cell(bc_coder *c, int x, int y, const rates *r, coded *b, int intra_frame, int distortion) {
     b->neighbours = count_levels(c, x, y);
     if (!intra_frame) bc_predict(c, x, y, b->mv, 8, b->prediction);
-    if (intra_frame || distortion > c->p.intra_from) {
+    if (intra_frame || distortion > r->intra_from) {
         uint8_t block[64];
         int mode = 0, d = bc_intra(c, x, y, block, &mode);
         int cost = d + (int)((1024u * (uint32_t)r->lambda) >> 16);
@@ -263,13 +277,13 @@ static void code_block(bc_coder *c, int x, int y, const rates *r) {
     bc_predict(c, x, y, m.list[best_merge], 16, skipped);
     uint32_t skip_squared = c->k->squared16(c->source + (ptrdiff_t)y * c->pw + x, c->pw, skipped);
     uint32_t skip_bits = bc_bit_cost(*skip_context, 1) + bc_bit_cost(c->ctx.which_merge, best_merge > 0) + (best_merge > 0 ? 256 : 0);
-    int skip = m.cost <= c->p.still_from;
+    int skip = m.cost <= r->still_from;
     const bc_contexts kept = c->ctx;
     int split = 0;
     if (!skip) {
         bc_mv none = {0, 0};
         int cost = choose_vector(c, x, y, 16, r, &m, none, &whole, &distortion);
-        if (distortion > c->p.split_from) {
+        if (distortion > r->split_from) {
             int sum = (int)((512u * (uint32_t)r->lambda) >> 16);
             for (int i = 0; i < 4; i++) {
                 int u = x + 8 * (i & 1), v = y + 8 * (i >> 1);
@@ -331,7 +345,7 @@ void bc_next_frame(bc_coder *c) {
  * bc_next_frame has not made the past, but for the contexts. */
 void bc_code_frame(bc_coder *c, int intra) {
     memset(c->cell, 0, (size_t)c->cells * sizeof *c->cell);
-    const rates r = rates_for(c, intra ? c->p.qp_intra : c->p.qp_inter);
+    const rates r = rates_for(c, intra);
     for (int y = 0; y < c->ph; y += 16)
         for (int x = 0; x < c->pw; x += 16) {
             if (intra)

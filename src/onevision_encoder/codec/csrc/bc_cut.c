@@ -5,6 +5,8 @@
  * levels), and the frame before does not explain the texture after one global shift: neither in place nor shifted by
  * the best displacement of the whole picture do half of the textured cells correlate by 0.25.
  *
+ * In noise 2 levels are twice the noise: otherwise every cell had texture, and of a kind that nothing predicts.
+ *
  * The best displacement: the signs of the horizontal and vertical differences are compared at every shift of pictures
  * reduced to at most 32 x 32, then refined by one step either way at every halving. Signs see neither brightness nor
  * contrast, so that fades and flashes are matched. */
@@ -30,13 +32,14 @@ static int deviation(const bc_coder *c, int x, int y) {
 /* Steps 1 and 2; marks textured cells. */
 static int unpredicted(const bc_coder *c, uint8_t *textured) {
     const int cells = c->h * c->w;
+    const int seen = c->noise > 16 ? 8 * c->noise : 128; /* 2 levels a pixel, or twice the noise */
     int suspects = 0, lost = 0, lost_texture = 0, texture = 0;
-    for (int i = 0; i < cells; i++) suspects += c->cell_error[i] >= 128;
+    for (int i = 0; i < cells; i++) suspects += c->cell_error[i] >= seen;
     if (4 * suspects < cells) return 0;
     for (int i = 0; i < cells; i++) {
         const int d = deviation(c, i % c->w * 8, i / c->w * 8), e = c->cell_error[i];
-        const int is_lost = e == 0xffff || (e >= 128 && 2 * e >= d);
-        textured[i] = d >= 128;
+        const int is_lost = e == 0xffff || (e >= seen && 2 * e >= d);
+        textured[i] = d >= seen;
         texture += textured[i], lost += is_lost, lost_texture += is_lost && textured[i];
     }
     return 4 * lost >= cells && 20 * texture >= cells && 10 * lost_texture >= 9 * texture;

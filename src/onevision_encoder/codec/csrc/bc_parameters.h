@@ -1,6 +1,7 @@
 /* The constants, by name: P(name, value, low, high). What they were chosen on: benchmarks/results/signals_blockcoder.md. */
 P(qp_inter, 184, 64, 400)       /* eighths of a QP; a step of 16 x 2^((QP - 28) / 6) grey levels */
 P(qp_intra, 168, 64, 400)       /* of frames that are intra as a whole */
+P(noise, 96, 0, 400)            /* sixteenths: the step is at least this many times the noise's deviation */
 P(lambda, 400, 0, 32767)        /* x step: cost of a bit in SATD units, x 256 */
 P(lambda_search, 600, 0, 32767) /* the same in the motion search (SAD) */
 P(lambda_rate, 24, 0, 32767)    /* x step^2: cost of a bit in squared error, x 256 */

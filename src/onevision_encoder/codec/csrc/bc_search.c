@@ -84,10 +84,9 @@ static void between_pixels(search *s) {
 
 /* The best vector of a block by SAD + lambda x bits (lambda x 256). Returns its SAD. */
 int bc_search(const bc_coder *c, int x, int y, int size, bc_mv predictor, const bc_mv *starts, int count, int lambda,
-              bc_mv *best) {
+              int still, bc_mv *best) {
     const uint8_t *source = c->source + (ptrdiff_t)y * c->pw + x;
     search s = {c, source, x, y, size, lambda, limits_for(c, x, y, size), predictor, {0, 0}, 1 << 30, 1 << 30};
-    const int still = c->p.still_from >> (size == 8 ? 2 : 0);
     look(&s, clamp(&s.l, at(0, 0)));
     for (int i = 0; i < count; i++) look(&s, clamp(&s.l, starts[i]));
     if (s.sad > still) {

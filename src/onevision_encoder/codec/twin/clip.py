@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onevision_encoder.codec.cells import cell_grid, luma_of, pad_to
 from onevision_encoder.codec.twin.bits import Bits, Vector
 from onevision_encoder.codec.twin.coder import Cell, Frame, FrameCoder
+from onevision_encoder.codec.twin.noise import lasting, noise_of
 from onevision_encoder.codec.twin.pictures import Picture, Reference
 from onevision_encoder.codec.twin.scene import Scene, scene_of
 from onevision_encoder.types import CodecSignals
@@ -33,9 +34,15 @@ def twin_signals(luma_THW: NDArray[np.uint8], *, constants: Mapping[str, int] | 
     motion_Tyx2, intra_Tyx = np.zeros((T, y, x, 2), np.float32), np.zeros((T, y, x), np.bool_)
     cut_T = np.zeros(T, np.bool_)
     model, past, reference, before = Bits(p["rate"]), dict[Vector, Cell](), None, None
-    for t in range(T):
-        source = pad_to(luma_THW[t], 16).astype(np.int64)
-        coder, out, cut_T[t] = _code(source, before, reference, past, model, p, (y, x))
+    sources = [pad_to(luma_HW, 16).astype(np.int64) for luma_HW in luma_THW]
+    # Frame 0 has none before it: the noise of frame 1 is taken for its own.
+    noise = lasting(*noise_of(sources[1], sources[0], (H, W)), 0) if T > 1 else 0
+    for t, source in enumerate(sources):
+        noise_before = noise
+        if before is not None:
+            noise = lasting(*noise_of(source, before, (H, W)), noise)
+        state = (before, reference, past, noise, noise_before)
+        coder, out, cut_T[t], noise = _code(source, state, model, p, (y, x))
         for at in np.ndindex(y, x):
             cell = coder.cells[at[0], at[1]]
             bits_Tyx[t][at], residual_Tyx[t][at] = out.bits[at] / 256, out.residual[at] / 64
@@ -54,24 +61,26 @@ def twin_signals(luma_THW: NDArray[np.uint8], *, constants: Mapping[str, int] | 
     )
 
 
+State = tuple[Picture | None, Reference | None, Mapping[Vector, Cell], int, int]
+
+
 def _code(
-    source: Picture,
-    before: Picture | None,
-    reference: Reference | None,
-    past: Mapping[Vector, Cell],
-    model: Bits,
-    p: Mapping[str, int],
-    grid: tuple[int, int],
-) -> tuple[FrameCoder, Frame, bool]:
-    """One frame, a second time where it is a cut or moved as a whole: (its coder, its outputs, is it a cut)."""
+    source: Picture, state: State, model: Bits, p: Mapping[str, int], grid: tuple[int, int]
+) -> tuple[FrameCoder, Frame, bool, int]:
+    """One frame, a second time where it is a cut or moved as a whole: (its coder, its outputs, is it a cut, noise)."""
+    before, reference, past, noise, noise_before = state
     kept = model.contexts.copy()
-    coder = FrameCoder(source, reference, past, model, p)
+    coder = FrameCoder(source, reference, past, model, p, noise)
     out = coder.code()
     if before is None:
-        return coder, out, True
-    scene, shift = scene_of(source, before, {at: out.error[at] for at in np.ndindex(grid)})
+        return coder, out, True, noise
+    scene, shift = scene_of(source, before, {at: out.error[at] for at in np.ndindex(grid)}, noise)
     if scene is Scene.SAME:
-        return coder, out, False
+        return coder, out, False, noise
     model.contexts = kept
-    coder = FrameCoder(source, None if scene is Scene.CUT else reference, past, model, p, shift)
-    return coder, coder.code(), scene is Scene.CUT
+    if scene is Scene.CUT:  # what is new in time says nothing
+        noise = min(noise, noise_before)
+        coder = FrameCoder(source, None, past, model, p, noise)
+    else:
+        coder = FrameCoder(source, reference, past, model, p, noise, shift)
+    return coder, coder.code(), scene is Scene.CUT, noise

@@ -15,6 +15,11 @@ from onevision_encoder.codec.twin.search import FAR, search
 STEP = [round(1024 * 2 ** (i / 48)) for i in range(48)]
 
 
+def _step(qp: int) -> int:
+    """Grey levels x 16 of a quantiser step; ``qp`` in eighths."""
+    return (STEP[(qp - 32) % 48] << ((qp - 32) // 48)) >> 6
+
+
 @dataclass
 class Cell:
     """What later blocks and frames see of a cell."""
@@ -61,12 +66,17 @@ class FrameCoder:
         past: Mapping[Vector, Cell],
         bits: Bits,
         constants: Mapping[str, int],
+        noise: int,
         shift: Vector | None = None,
     ) -> None:
-        self.p = constants
         self.source, self.reference, self.past, self.bits, self.shift = source, reference, past, bits, shift
-        qp = self.p["qp_inter"] if reference else self.p["qp_intra"]
-        self.step16 = (STEP[(qp - 32) % 48] << ((qp - 32) // 48)) >> 6
+        # Steps below the noise would code the noise: they are raised, and with them all that weighs errors.
+        plain = _step(constants["qp_inter"])
+        step = max(plain, min(constants["noise"] * noise // 16, _step(400)))
+        self.p = dict(constants)
+        for name in ("still_from", "split_from", "intra_from"):
+            self.p[name] = constants[name] * step // plain
+        self.step16 = step if reference else min(_step(constants["qp_intra"]) * step // plain, _step(400))
         self.weight = self.p["lambda"] * self.step16 // 16
         self.weight_search = self.p["lambda_search"] * self.step16 // 16
         self.weight_rate = self.p["lambda_rate"] * self.step16**2 // 256

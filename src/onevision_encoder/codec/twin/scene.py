@@ -20,10 +20,11 @@ class Scene(Enum):
 
 
 def scene_of(
-    source: Picture, before: Picture, error: Mapping[tuple[int, ...], int | None]
+    source: Picture, before: Picture, error: Mapping[tuple[int, ...], int | None], noise: int
 ) -> tuple[Scene, Vector | None]:
-    """The scene, and the vector of the whole picture where it was shifted. ``error``: of the cells, None = intra."""
-    textured = _lost(source, error)
+    """The scene, and the vector of the whole picture where it was shifted. ``error``: of the cells, None = intra.
+    ``noise``: its deviation, in sixteenths of a grey level."""
+    textured = _lost(source, error, max(128, 8 * noise))
     if textured is None or _explains(source, before, textured, (0, 0)):
         return Scene.SAME, None
     shift = _global_shift(source, before)
@@ -34,17 +35,18 @@ def scene_of(
     return Scene.SHIFTED, (-4 * shift[0], -4 * shift[1])
 
 
-def _lost(source: Picture, error: Mapping[tuple[int, ...], int | None]) -> list[tuple[int, ...]] | None:
-    """The textured cells, if next to nothing of the frame could be predicted."""
-    if 4 * sum(e is None or e >= 128 for e in error.values()) < len(error):
+def _lost(source: Picture, error: Mapping[tuple[int, ...], int | None], seen: int) -> list[tuple[int, ...]] | None:
+    """The textured cells, if next to nothing of the frame could be predicted. ``seen``: deviations from this on are
+    no noise."""
+    if 4 * sum(e is None or e >= seen for e in error.values()) < len(error):
         return None
     textured, lost, lost_texture = [], 0, 0
     for at, e in error.items():
         cell = source[8 * at[0] : 8 * at[0] + 8, 8 * at[1] : 8 * at[1] + 8]
         deviation = int(np.abs(cell - ((cell.sum() + 32) >> 6)).sum())
-        is_lost = e is None or (e >= 128 and 2 * e >= deviation)
+        is_lost = e is None or (e >= seen and 2 * e >= deviation)
         lost += is_lost
-        if deviation >= 128:
+        if deviation >= seen:
             textured.append(at)
             lost_texture += is_lost
     enough = 4 * lost >= len(error) and 20 * len(textured) >= len(error) and 10 * lost_texture >= 9 * len(textured)
