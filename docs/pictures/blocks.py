@@ -75,7 +75,7 @@ def decisions(frames: FrameSequence, t: int, step: Walk) -> Canvas:
                 draw.tint(canvas, *small, INK if cell.inter else WARM)
     part = {name: f"{100 * n / (H * W / 64):.0f} %" for name, n in share.items()}
     entries = [
-        (draw.DARK.tone, f"skipped: {part['skip']} of the picture"),
+        (draw.DARK.tone, f"untinted, skipped: {part['skip']} of the picture"),
         (COLD, f"one vector: {part['one']}"),
         (INK, f"8 x 8, a vector each: {part['four']}"),
         (WARM, f"8 x 8, intra: {part['intra']}"),

@@ -18,10 +18,11 @@ import panels as draw
 from blocks import decisions, motion, searching
 from panels import COLD, INK, LEGEND, MUTED, WARM, WIDTH, Panel
 from PIL import Image
-from walk import Walk, coders, walk
+from walk import Walk, walk
 
 from onevision_encoder.codec import blockcoder_signals, raw_scores
 from onevision_encoder.codec.blockcoder import coder_constants
+from onevision_encoder.codec.twin import coded_frames
 from onevision_encoder.codec.twin.pictures import DCT, transform
 from onevision_encoder.types import FrameSequence
 from onevision_encoder.video import Sampling, Sizing, read_video
@@ -87,7 +88,7 @@ def quantising(frames: FrameSequence, t: int, step: Walk) -> Canvas:
     panels, constants = [], coder_constants()
     for more in (0, 64, 128):
         given = constants | {name: constants[name] + more for name in ("qp_inter", "qp_intra")}
-        coder = list(coders(frames.luma_THW[t - 1 : t + 1], given))[1]
+        coder = list(coded_frames(frames.luma_THW[t - 1 : t + 1], constants=given))[1][0]
         bits, error = sum(coder.out.bits.values()) / 256, np.abs(coder.recon - coder.source).mean()
         title = f"step {coder.step16 / 16:.0f}: {bits:,.0f} bits, error {error:.1f}"
         panels.append(Panel(title=title, pixels_HW3=draw.grey(coder.recon[y : y + 96, x : x + 96], 282, smooth=False)))
@@ -118,10 +119,9 @@ def clip(frames: FrameSequence, t: int, step: Walk) -> Canvas:
     assert signals.bits_Tyx is not None
     bits_T = signals.bits_Tyx.sum((1, 2))
     room, low = 150, 186
-    canvas = Canvas(low + LEGEND + 12, WIDTH, draw.DARK.background)
-    canvas.text(
-        0, 16, "thousand bits of each frame; the clip is mirrored from the middle on, which makes a cut", 13, INK
-    )
+    canvas = Canvas(low + LEGEND + 4, WIDTH, draw.DARK.background)
+    title = "thousand bits of each frame; the clip is mirrored from the middle on, which makes a cut"
+    canvas.text(draw.GAP, 16, title, 13, INK)
     pitch, left = (WIDTH - 40) // len(bits_T), 40
     for value in np.linspace(0, bits_T.max(), 3):
         y = low - round(room * value / bits_T.max())
@@ -129,11 +129,10 @@ def clip(frames: FrameSequence, t: int, step: Walk) -> Canvas:
         canvas.text(left - 6, y + 4, f"{value / 1000:.0f}", 12, MUTED, "right")
     for i, value in enumerate(bits_T):
         x = left + i * pitch
-        color = WARM if signals.cut_T[i] else COLD
+        color = WARM if signals.cut_T[i] else INK if i == t else COLD
         canvas.rect(x, low - round(room * value / bits_T.max()), x + pitch - 2, low, color)
-        if i == t:
-            canvas.text(x + pitch // 2, low + 13, f"frame {t}, the pictures above", 12, MUTED, "center")
-    draw.key(canvas, [(WARM, "first of a scene: all intra"), (COLD, "predicted from the frame before")], x=left)
+    entries = [(WARM, "first of a scene: all intra"), (COLD, "predicted from the frame before")]
+    draw.key(canvas, [*entries, (INK, f"frame {t}, that of the pictures above")], x=left)
     return canvas
 
 

@@ -5,14 +5,13 @@ Axes: T frames, H W pixels (of the padded picture: multiples of 16), y x cells o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from onevision_encoder.codec.blockcoder import blockcoder_signals, coder_constants
-from onevision_encoder.codec.cells import pad_to
-from onevision_encoder.codec.twin.bits import Bits, Vector
+from onevision_encoder.codec import blockcoder_signals
+from onevision_encoder.codec.twin import coded_frames
+from onevision_encoder.codec.twin.bits import Vector
 from onevision_encoder.codec.twin.coder import FrameCoder
 from onevision_encoder.codec.twin.pictures import Picture, Reference, intra_prediction
 from onevision_encoder.codec.twin.search import search
@@ -31,34 +30,26 @@ class Walk:
     bits_yx: np.ndarray
 
 
-def coders(luma_THW: np.ndarray, constants: Mapping[str, int]) -> Iterator[FrameCoder]:
-    """Every frame coded on the one before; no cuts are looked for."""
-    bits, past, reference = Bits(constants["rate"]), {}, None
-    for luma_HW in luma_THW:
-        coder = FrameCoder(pad_to(luma_HW, 16).astype(np.int64), reference, past, bits, constants)
-        coder.code()
-        yield coder
-        past, reference = coder.cells, Reference(coder.recon)
-
-
 def walk(luma_THW: np.ndarray) -> Walk:
     """The last of the frames.
 
     Raises:
-        SystemExit: the C core codes it otherwise: a scene starts in these frames, or the whole picture jumps.
+        SystemExit: it starts a scene.
     """
-    before, coder = list(coders(luma_THW, coder_constants()))[-2:]
+    (before, _), (coder, _) = list(coded_frames(luma_THW))[-2:]
+    if coder.reference is None:
+        raise SystemExit("a scene starts here, so that nothing is predicted: choose another --frame")
     rows, columns = (n // 8 for n in coder.source.shape)
     bits_yx = np.array([[coder.out.bits[j, i] / 256 for i in range(columns)] for j in range(rows)])
     core_yx = blockcoder_signals(luma_THW).bits_Tyx[-1]
     if not np.array_equal(bits_yx[: core_yx.shape[0], : core_yx.shape[1]].astype(np.float32), core_yx):
-        raise SystemExit("a new scene, or a jump of the whole picture, before this frame: choose another --frame")
+        raise SystemExit("the twin and the C core differ: is the extension built from these sources?")
     return Walk(
         coder=coder,
-        reference=Reference(before.recon),
+        reference=coder.reference,
         source_HW=coder.source,
         before_HW=before.recon,
-        prediction_HW=prediction(coder, Reference(before.recon)),
+        prediction_HW=prediction(coder, coder.reference),
         decoded_HW=coder.recon,
         bits_yx=bits_yx,
     )

@@ -45,7 +45,7 @@ def test_script_draws_every_picture_of_the_page_from_any_video(video: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"), [(4, "choose another --frame"), (0, "1 to 7 for this video"), (8, "1 to 7 for this video")]
+    ("frame", "message"), [(4, "a scene starts here"), (0, "1 to 7 for this video"), (8, "1 to 7 for this video")]
 )
 def test_script_says_which_frames_it_cannot_draw(video: Path, tmp_path: Path, frame: int, message: str) -> None:
     done = run(video, "--frame", frame, "--out", tmp_path)

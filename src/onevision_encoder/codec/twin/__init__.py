@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.codec.twin.clip import coded_frames as coded_frames
     from onevision_encoder.codec.twin.clip import twin_signals as twin_signals
 
-__all__ = ["twin_signals"]
+__all__ = ["coded_frames", "twin_signals"]
 
 
 def __getattr__(name: str) -> Any:
