@@ -6,6 +6,7 @@ in few numbers), *quantised* (this is where information is lost) and counted in 
 arithmetic coder would. The decoder's picture, not the original, predicts the next frame: the loop is closed.
 Every choice is made by price: error + lambda x bits. All arithmetic is integer: a bit is 256 units, a vector 4 a pixel.
 
+docs/block-coder.md walks through it with pictures. In this order: pictures, bits, search, coder, noise, scene, clip.
 It is the oracle of the C core's tests; the constants are those of ``csrc/bc_parameters.h``.
 Axes: H W pixels (multiples of 16 inside), y x cells of 8 x 8 pixels, j i rows and columns of a block.
 """
