@@ -256,7 +256,7 @@ class FrameCoder:
     # -- cells --
 
     def _code_cell(self, x: int, y: int, cell: Choice, reference: Reference | None = None) -> None:
-        """Prediction (intra where that is cheaper) + coded residual = the decoded cell, as all later ones will see it."""
+        """Prediction (intra where that is cheaper) + coded residual = the decoded cell, as later ones will see it."""
         source = self.source[y : y + 8, x : x + 8]
         if reference:
             prediction = reference.block(x, y, 8, cell.mv)

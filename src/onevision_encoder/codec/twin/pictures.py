@@ -78,7 +78,7 @@ def satd(a: Picture, b: Picture) -> int:
 
 
 def transform(block: Picture, matrix: Picture, shifts: tuple[int, int]) -> Picture:
-    """Along the columns, then along the rows; ``DCT`` with shifts (2, 9) forward, to sixteenths; its transpose with (7, 12) back."""
+    """Down, then across. ``DCT`` with shifts (2, 9) goes forward, to sixteenths; ``DCT.T`` with (7, 12) back."""
     for shift in shifts:
         block = np.clip((matrix @ block + (1 << (shift - 1))) >> shift, -32768, 32767).T
     return block
