@@ -42,7 +42,8 @@ def _core() -> _Core:
     try:
         return cast(_Core, importlib.import_module(_CORE))
     except ImportError as error:
-        cause = f"its C extension is not built here ({error}): install a C compiler, then reinstall the package"
+        todo = "install a C compiler, then reinstall the package with pip's --force-reinstall --no-deps --no-cache-dir"
+        cause = f"its C extension is not built here ({error}): {todo}"  # pip keeps the wheel it built without one
         raise SignalUnavailableError(NAME, "any signal", cause, ["provider='x264proxy'"]) from error
 
 

@@ -6,6 +6,7 @@ in few numbers), *quantised* (this is where information is lost) and counted in 
 arithmetic coder would. The decoder's picture, not the original, predicts the next frame: the loop is closed.
 Every choice is made by price: error + lambda x bits. All arithmetic is integer: a bit is 256 units, a vector 4 a pixel.
 
+docs/block-coder.md walks through it with pictures. In this order: pictures, bits, search, coder, noise, scene, clip.
 It is the oracle of the C core's tests; the constants are those of ``csrc/bc_parameters.h``.
 Axes: H W pixels (multiples of 16 inside), y x cells of 8 x 8 pixels, j i rows and columns of a block.
 """
@@ -15,9 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onevision_encoder.codec.twin.clip import coded_frames as coded_frames
     from onevision_encoder.codec.twin.clip import twin_signals as twin_signals
 
-__all__ = ["twin_signals"]
+__all__ = ["coded_frames", "twin_signals"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,10 +25,12 @@ class Bits:
         self.contexts: dict[Hashable, int] = defaultdict(lambda: 32768)
 
     def cost(self, context: Hashable, bit: bool) -> int:
+        """What the event would cost: -log2 of its probability."""
         p = self.contexts[context] >> 9
         return COST[p if bit else 127 - p]
 
     def put(self, context: Hashable, bit: bool) -> int:
+        """What the event costs; its context moves towards it by 2^-rate."""
         cost, p = self.cost(context, bit), self.contexts[context]
         self.contexts[context] = p + ((65535 - p) >> self.rate) if bit else p - (p >> self.rate)
         return cost
@@ -75,4 +77,5 @@ def log2(value: int) -> int:
 
 
 def vector_bits(mv: Vector, predictor: Vector) -> int:
+    """A vector as its difference from what is expected: a fixed code whose length grows with the logarithm."""
     return sum(2 * log2(abs(a - b) + 1) + 256 if a != b else 128 for a, b in zip(mv, predictor, strict=True))

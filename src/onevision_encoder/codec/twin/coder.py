@@ -22,7 +22,8 @@ def _step(qp: int) -> int:
 
 @dataclass
 class Cell:
-    """What later blocks and frames see of a cell."""
+    """What later blocks and frames see of a cell: its vector; was it predicted from the frame before, skipped, does it
+    have levels?"""
 
     mv: Vector = (0, 0)
     inter: bool = False
@@ -32,7 +33,13 @@ class Cell:
 
 @dataclass
 class Choice:
-    """How a block or cell is coded."""
+    """How a block or cell is coded.
+
+    ``which`` = place in the merge list, where ``merge``; else ``mv`` is sent as its difference from ``predictor``.
+    ``distortion`` = SATD of the prediction; ``levels`` None = no residual is sent. Of the cell, once coded: ``bits`` of
+    the levels, ``squared`` error of the decoded pixels, sum of the coded |``residual``|, sum of |source - prediction|
+    as ``error``.
+    """
 
     mv: Vector = (0, 0)
     inter: bool = True
@@ -57,7 +64,11 @@ class Frame:
 
 
 class FrameCoder:
-    """One frame. ``cells`` and ``recon`` become the past of the next."""
+    """One frame. ``cells`` and ``recon`` (the decoded picture) become the past of the next.
+
+    ``weight`` is lambda, the price of a bit, x 256, where errors are SATD; ``weight_search`` where they are SAD,
+    ``weight_rate`` where they are squared. All grow with the quantiser's step: the coarser, the dearer a bit.
+    """
 
     def __init__(
         self,
@@ -85,6 +96,7 @@ class FrameCoder:
         self.out = Frame()
 
     def code(self) -> Frame:
+        """All blocks in raster order, so that what is left of a block and above it is known: to a decoder as well."""
         for y in range(0, self.source.shape[0], 16):
             for x in range(0, self.source.shape[1], 16):
                 if self.reference:
@@ -102,9 +114,11 @@ class FrameCoder:
         self.out.error[at] = cell.error if cell.inter else None
 
     def _price(self, squared: int, bits: int) -> int:
+        """What every last decision is made by: squared error + lambda x bits."""
         return (squared << 16) + bits * self.weight_rate
 
     def _around(self, x: int, y: int) -> tuple[Cell, Cell]:
+        """The cells to the left and above; outside the picture, empty ones."""
         return self.cells[y // 8, x // 8 - 1], self.cells[y // 8 - 1, x // 8]
 
     # -- vectors --
@@ -118,6 +132,7 @@ class FrameCoder:
         return list(dict.fromkeys(vectors))
 
     def _median(self, x: int, y: int, size: int, reference: Reference) -> Vector:
+        """What a searched vector is compared with: the median of left, above and above right, dx and dy apart."""
         left, above = self._around(x, y)
         mvs = left.mv, above.mv, self.cells[y // 8 - 1, (x + size) // 8].mv
         middle = sorted(mv[0] for mv in mvs)[1], sorted(mv[1] for mv in mvs)[1]
@@ -229,6 +244,7 @@ class FrameCoder:
         return parts, False
 
     def _prediction_bits(self, part: Choice, event: Callable[[Hashable, bool], int]) -> int:
+        """How the part is predicted, in bits; ``event`` only asks (``Bits.cost``) or also learns (``Bits.put``)."""
         bits = event("inter", part.inter)
         if not part.inter:
             return bits + 512
@@ -240,6 +256,7 @@ class FrameCoder:
     # -- cells --
 
     def _code_cell(self, x: int, y: int, cell: Choice, reference: Reference | None = None) -> None:
+        """Prediction (intra where that is cheaper) + coded residual = the decoded cell, as later ones will see it."""
         source = self.source[y : y + 8, x : x + 8]
         if reference:
             prediction = reference.block(x, y, 8, cell.mv)

@@ -45,6 +45,7 @@ class Reference:
         return min(max(mv[0], low_x), high_x), min(max(mv[1], low_y), high_y)
 
     def block(self, x: int, y: int, size: int, mv: Vector) -> Picture:
+        """``size`` x ``size`` pixels that the vector of the block at pixel (x, y) points at."""
         fx, fy = mv[0] & 3, mv[1] & 3
         samples = [self._sample(4 * x + mv[0] + dx, 4 * y + mv[1] + dy, size) for dx, dy in _neighbours(fx, fy)]
         return samples[0] if len(samples) == 1 else (samples[0] + samples[1] + 1) >> 1
@@ -77,6 +78,7 @@ def satd(a: Picture, b: Picture) -> int:
 
 
 def transform(block: Picture, matrix: Picture, shifts: tuple[int, int]) -> Picture:
+    """Down, then across. ``DCT`` with shifts (2, 9) goes forward, to sixteenths; ``DCT.T`` with (7, 12) back."""
     for shift in shifts:
         block = np.clip((matrix @ block + (1 << (shift - 1))) >> shift, -32768, 32767).T
     return block

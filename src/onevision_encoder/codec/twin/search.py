@@ -17,6 +17,8 @@ FAR = 1 << 30
 
 
 class Found(NamedTuple):
+    """A vector, what it costs (SAD + lambda x bits), and its SAD alone."""
+
     mv: Vector
     cost: int
     sad: int
@@ -66,6 +68,7 @@ def search(
 
 
 def _whole_pixels(best: Found, look: Look) -> Found:
+    """Downhill in steps of two pixels as long as that helps, then the eight pixels around."""
     ahead: Sequence[int] = range(6)  # after a step only the three corners ahead of it are unknown
     for _ in range(16):
         centre, moved = best.mv, None
@@ -85,6 +88,7 @@ def _whole_pixels(best: Found, look: Look) -> Found:
 
 
 def _between_pixels(best: Found, look: Look, rounds: int) -> Found:
+    """The neighbours at half, then at quarter pixels."""
     for step in (2, 1):
         for _ in range(rounds):
             centre = best.mv
