@@ -17,13 +17,20 @@ from onevision_encoder import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the ``ove`` command; returns the exit code, or raises SystemExit as argparse would."""
     from onevision_encoder.cli.encode import Encode
+    from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
     from onevision_encoder.errors import OneVisionError
 
     words = sys.argv[1:] if argv is None else list(argv)
-    verbs: dict[str, Callable[..., Any]] = {"inspect": Inspect, "tokens": Tokens, "encode": Encode, "preview": Preview}
+    verbs: dict[str, Callable[..., Any]] = {
+        "inspect": Inspect,
+        "tokens": Tokens,
+        "encode": Encode,
+        "preview": Preview,
+        "export": Export,
+    }
     try:
         return int(_parse(words, verbs).run())
     except OneVisionError as error:

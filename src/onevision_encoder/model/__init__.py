@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onevision_encoder.model.card import model_card, write_model_card
     from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
+    from onevision_encoder.model.dense import DenseFeatures, dense_features
     from onevision_encoder.model.embed import Embeddings, embed_tokens, normalize_patches
     from onevision_encoder.model.embedding_file import ClipEmbeddings, load_embeddings, save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel
-    from onevision_encoder.model.export import export_onnx, export_program
+    from onevision_encoder.model.export import describe_graph, export_onnx, export_program
     from onevision_encoder.model.loading import LoadedEncoder, load_encoder
 
 _HOME = {
     "ClipEmbeddings": "embedding_file",
+    "DenseFeatures": "dense",
     "Embeddings": "embed",
     "LoadedEncoder": "loading",
     "OneVisionEncoderConfig": "configuration",
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
+    "dense_features": "dense",
+    "describe_graph": "export",
     "embed_tokens": "embed",
     "export_onnx": "export",
     "export_program": "export",
@@ -36,10 +40,13 @@ _HOME = {
 __all__ = [
     "PRESETS",
     "ClipEmbeddings",
+    "DenseFeatures",
     "Embeddings",
     "LoadedEncoder",
     "OneVisionEncoderConfig",
     "OneVisionEncoderModel",
+    "dense_features",
+    "describe_graph",
     "embed_tokens",
     "export_onnx",
     "export_program",
