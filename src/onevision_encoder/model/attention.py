@@ -120,7 +120,7 @@ def plan_attention(
         mask = _block_mask(segments.segment_N(device), num_tokens)
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
     if isinstance(segments, MarkedSegments):
-        mask = segments.allowed_NN()[None, None]
+        mask = segments.mask_NN()[None, None]
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
     return AttentionPlan(implementation=implementation, segments=segments)
 
