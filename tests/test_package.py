@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,19 @@ def test_imports_load_no_more_than_they_need(statement: str, absent: tuple[str, 
     code = f"{statement}\nimport sys\nprint([m for m in {absent} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_both_sets_of_constraints_differ_only_where_transformers_makes_them() -> None:
+    root = Path(__file__).resolve().parents[1]
+
+    def pins(name: str) -> dict[str, str]:
+        lines = (root / name).read_text(encoding="utf-8").splitlines()
+        return dict(line.split("==") for line in lines if "==" in line)
+
+    new, old = pins("constraints.txt"), pins("constraints-transformers4.txt")
+    assert set(new) == set(old)
+    assert {name for name in new if new[name] != old[name]} == {"transformers", "huggingface_hub"}
+    assert old["transformers"].startswith("4.57.")
+    assert new["transformers"].startswith("5.")
+    for file in (".ci/run", ".github/workflows/ci.yml"):
+        assert "make test-transformers4" in (root / file).read_text(encoding="utf-8"), file

@@ -181,7 +181,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "--version")[:2] == (0, f"ove {__version__}\n")
     code, out, _ = call(capsys, "--help")
     assert code == 0
-    assert all(verb in out for verb in ("inspect", "tokens", "encode", "preview", "convert"))
+    verbs = ("inspect", "tokens", "encode", "preview", "view", "convert", "export", "doctor")
+    assert all(verb in out for verb in verbs)
 
 
 def test_encode_is_the_same_from_a_video_and_from_its_tokens(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -17,8 +18,11 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 RUN_BY_CI = re.compile(r"^(make \w+|pip install \.)", re.M)
 """Commands that set up environments of their own: .ci/run runs them, see below."""
 
+HAS_EXPORT = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+NEEDS_EXPORT = pytest.mark.skipif(not HAS_EXPORT, reason='needs the extra: pip install "onevision-encoder[export]"')
+
 BLOCKS = [
-    pytest.param(language, text, id=f"{page.name}-{i}")
+    pytest.param(language, text, id=f"{page.name}-{i}", marks=[NEEDS_EXPORT] if page.name == "export.md" else [])
     for page in PAGES
     for i, (language, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
     if language in ("bash", "python") and not RUN_BY_CI.search(text)

@@ -281,16 +281,3 @@ def test_flex_attention_equals_sdpa():
         model.set_attn_implementation("flex_attention")
         flex = model(patches, patch_positions=positions, cu_seqlens=bounds)
     assert (sdpa.last_hidden_state - flex.last_hidden_state).abs().max() < 1e-4
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings(INDUCTOR_IMPORT)
-def test_dense_input_compiles_without_graph_breaks():
-    model = scaled_model()
-    video = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
-    index = torch.tensor([[3, 0, 9], [15, 2, 7]])
-    compiled = torch.compile(model, fullgraph=True)
-    for given in ({}, {"visible_indices": index}, {"patch_positions": torch.rand(1, 16, 3)}):
-        with torch.inference_mode():
-            assert torch.allclose(compiled(video, **given)[1], model(video, **given).pooler_output, atol=1e-4)
-    assert isinstance(model, OneVisionEncoderModel)

@@ -38,6 +38,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         return {"doctor": Doctor}
     from onevision_encoder.cli.convert import Convert
     from onevision_encoder.cli.encode import Encode
+    from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
@@ -50,6 +51,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "preview": Preview,
         "view": View,
         "convert": Convert,
+        "export": Export,
         "doctor": Doctor,
     }
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onevision_encoder.model.convert import EncoderWeights as EncoderWeights
     from onevision_encoder.model.convert import convert_checkpoint as convert_checkpoint
     from onevision_encoder.model.convert import read_weights as read_weights
+    from onevision_encoder.model.dense import DenseFeatures as DenseFeatures
+    from onevision_encoder.model.dense import dense_features as dense_features
     from onevision_encoder.model.embed import Embeddings as Embeddings
     from onevision_encoder.model.embed import embed_tokens as embed_tokens
     from onevision_encoder.model.embed import normalize_patches as normalize_patches
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from onevision_encoder.model.embedding_file import load_embeddings as load_embeddings
     from onevision_encoder.model.embedding_file import save_embeddings as save_embeddings
     from onevision_encoder.model.encoder import OneVisionEncoderModel as OneVisionEncoderModel
+    from onevision_encoder.model.export import describe_graph as describe_graph
     from onevision_encoder.model.export import export_onnx as export_onnx
     from onevision_encoder.model.export import export_program as export_program
     from onevision_encoder.model.loading import LoadedEncoder as LoadedEncoder
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ClipEmbeddings": "embedding_file",
     "Conversion": "convert",
+    "DenseFeatures": "dense",
     "Embeddings": "embed",
     "EncoderWeights": "convert",
     "LoadedEncoder": "loading",
@@ -39,6 +43,8 @@ _HOME = {
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
     "convert_checkpoint": "convert",
+    "dense_features": "dense",
+    "describe_graph": "export",
     "embed_tokens": "embed",
     "export_onnx": "export",
     "export_program": "export",

@@ -68,10 +68,23 @@ def attention_function(name: str) -> Callable[..., tuple[Tensor, Tensor | None]]
     if name == "eager":
         return eager_attention
     if name not in ALL_ATTENTION_FUNCTIONS:
-        known = ("eager", *ALL_ATTENTION_FUNCTIONS.valid_keys())
-        raise InvalidArgumentError("attn_implementation", name, f"one of {known}")
+        raise InvalidArgumentError("attn_implementation", name, accepted())
     function: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS[name]
     return function
+
+
+def accepted(cause: Exception | None = None) -> str:
+    """The names that may be given, in words, and what transformers says about the one that was."""
+    known = ("eager", *(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if not name.startswith("paged|")))
+    words = f"one of {known} that can run here, or a kernel of the Hub as owner/name"
+    return words if cause is None else f"{words}; transformers says: {cause}"
+
+
+def check_gradients(implementation: str, x_NC: Tensor) -> None:
+    """Raise InvalidArgumentError where an implementation has no backward pass."""
+    if implementation == "flex_attention" and x_NC.device.type == "cpu" and x_NC.requires_grad:
+        allowed = 'without gradients on a CPU (torch.no_grad(), inference_mode()); to train there say "sdpa"'
+        raise InvalidArgumentError("attn_implementation", implementation, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +120,7 @@ def plan_attention(
         mask = _block_mask(segments.segment_N(device), num_tokens)
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
     if isinstance(segments, MarkedSegments):
-        mask = segments.allowed_NN()[None, None]
+        mask = segments.mask_NN()[None, None]
         return AttentionPlan(implementation=implementation, segments=segments, whole=True, mask=mask)
     return AttentionPlan(implementation=implementation, segments=segments)
 

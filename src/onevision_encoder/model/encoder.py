@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.model.attention import AttentionPlan, plan_attention
+from onevision_encoder.model.attention import AttentionPlan, accepted, check_gradients, plan_attention
 from onevision_encoder.model.block import EncoderLayer
 from onevision_encoder.model.card import CARD, is_blank_card, model_card, write_model_card
 from onevision_encoder.model.checkpoint import check_loading_info
@@ -30,6 +30,9 @@ from onevision_encoder.model.pooling import PoolingHead
 from onevision_encoder.model.rope import RopeTable, rope_table
 from onevision_encoder.model.segments import Segments
 from onevision_encoder.model.tiled import TiledRunner
+
+if TYPE_CHECKING:
+    from onevision_encoder.model.embed import Embeddings
 
 
 class Encoder(nn.Module):
@@ -168,10 +171,11 @@ class OneVisionEncoderModel(PreTrainedModel):
             mode=config.rope_mode,
         )
         patches_ND = packed.windows.sort(packed.patches_ND)
+        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
+        check_gradients(config._attn_implementation, x_NC)
         plan = plan_attention(
             config._attn_implementation, packed.windows.segments, patches_ND.shape[0], patches_ND.device
         )
-        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
         x_NC, states, attentions = self.encoder(x_NC, rope, plan, keep_states)
         return packed.windows.unsort(x_NC), [packed.windows.unsort(state) for state in states], attentions
 
@@ -186,13 +190,40 @@ class OneVisionEncoderModel(PreTrainedModel):
         if not isinstance(packed.segments, Segments) or len(packed.segments.runs) != 1:
             raise InvalidArgumentError("output_attentions", True, "False for segments of different lengths")
 
-    def _check_and_adjust_attn_implementation(self, attn_implementation: str | None, *args: Any, **kwargs: Any) -> Any:
-        """transformers says that a package is missing; the caller wants to know what to write instead."""
+    def encode_video(self, source: Any, *, return_tokens: bool = False, **options: Any) -> Embeddings:
+        """Embeddings of a video by its file: :func:`tokenize` and :func:`embed_tokens` in one call.
+
+        Args:
+            source: path, URL, bytes or binary file; uint8 RGB [T, H, W, 3]; a list of pictures, which are the frames
+                of one video; or a list of files or of [T, H, W, 3] arrays, each a clip of its own.
+            return_tokens: also give the embedding of every token.
+            options: of :func:`tokenize`: ``budget=2048``, ``policy="codec"``, ``num_frames=64``, ... The patch size is
+                the model's.
+        Raises:
+            What the two raise.
+        """
+        from onevision_encoder.model.sources import encode_videos
+
+        return encode_videos(self, source, return_tokens=return_tokens, options=options)
+
+    def encode_image(self, source: Any, *, return_tokens: bool = False, **options: Any) -> Embeddings:
+        """Embeddings of a still image or a list of them (paths, bytes, PIL images, uint8 [H, W, 3] arrays).
+
+        Args:
+            return_tokens, options: as for :meth:`encode_video`; all patches are read unless a ``budget`` is given.
+        Raises:
+            InvalidArgumentError: a source is a video. And what :func:`tokenize` and :func:`embed_tokens` raise.
+        """
+        from onevision_encoder.model.sources import encode_images
+
+        return encode_images(self, source, return_tokens=return_tokens, options=options)
+
+    def _check_and_adjust_attn_implementation(self, attn_implementation: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, with an error that names what is accepted and says what stands in the way."""
         try:
             return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)
-        except ImportError as error:
-            allowed = f'attn_implementation="sdpa", which needs nothing else, or install that kernel ({error})'
-            raise InvalidArgumentError("attn_implementation", attn_implementation, allowed) from error
+        except (ImportError, ValueError) as error:
+            raise InvalidArgumentError("attn_implementation", attn_implementation, accepted(error)) from error
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings.patch_embedding

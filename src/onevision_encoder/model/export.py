@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,8 +155,7 @@ def export_onnx(
         "output_names": graph.outputs,
         "dynamic_shapes": graph.dynamic_shapes(),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch about itself, and that patches and positions share a size
+    with _quiet():
         onnx_program = torch.onnx.export(program, **names, opset_version=OPSET, dynamo=True, verbose=False)
     assert onnx_program is not None
     about = {**describe_graph(model, clips=clips, pixels=pixels), **(facts or {})}
@@ -188,6 +189,20 @@ def describe_graph(model: OneVisionEncoderModel, *, clips: Clips, pixels: Pixels
         "window_frames": config.window_frames,
         "hidden_size": config.hidden_size,
     }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch has to say about itself, about torchvision, and about sizes that two inputs share."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _graph(model: object, clips: Clips, pixels: Pixels) -> PackedGraph:

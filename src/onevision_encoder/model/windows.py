@@ -86,6 +86,6 @@ def frame_windows(t_N: Tensor, clips: Segments | MarkedSegments, window_frames: 
 
 def dense_windows(batch: int, frames: int, per_frame: int, window_frames: int) -> Windows:
     """Windows of B items of T whole frames."""
-    full, rest = divmod(frames, window_frames)
+    full, rest = frames // window_frames, frames % window_frames  # divmod stops torch.compile
     lengths = [window_frames * per_frame] * full + ([rest * per_frame] if rest else [])
     return Windows(segments=Segments.from_lengths(lengths * batch))
