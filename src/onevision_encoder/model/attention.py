@@ -76,7 +76,8 @@ def attention_function(name: str) -> Callable[..., tuple[Tensor, Tensor | None]]
 def accepted(cause: Exception | None = None) -> str:
     """The names that may be given, in words, and what transformers says about the one that was."""
     known = ("eager", *(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if not name.startswith("paged|")))
-    words = f"one of {known} that can run here, or a kernel of the Hub as owner/name"
+    easy = 'attn_implementation="sdpa" needs nothing else'
+    words = f"one of {known} that can run here, or a kernel of the Hub as owner/name; {easy}"
     return words if cause is None else f"{words}; transformers says: {cause}"
 
 
