@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -46,10 +47,10 @@ class Features:
         require(ok, "tokens_NC", (tuple(tokens.shape), str(tokens.dtype)), "float32 [N, C]")
         require(cu.ndim == 1 and cu.dtype == torch.int32, "cu_seqlens", (tuple(cu.shape), str(cu.dtype)), "int32 [S+1]")
         bounds = cu.tolist()
-        rising = len(bounds) >= 2 and all(a < b for a, b in zip(bounds, bounds[1:], strict=False))
+        rising = len(bounds) >= 2 and all(a < b for a, b in pairwise(bounds))
         fits = rising and bounds[0] == 0 and bounds[-1] == len(tokens)
         require(fits, "cu_seqlens", bounds, f"0 ... {len(tokens)}, strictly increasing, one step a clip")
-        S, (N, C) = len(bounds) - 1, tokens.shape
+        S, N = len(bounds) - 1, len(tokens)
         for name, shape, dtype in (("pooled_SC", (S, None), torch.float32), ("positions_N3", (N, 3), torch.int32)):
             array: Tensor | None = getattr(self, name)
             if array is not None:
