@@ -172,13 +172,17 @@ def _by_first_part(keys: list[str]) -> dict[str, int]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers prints a table of what it left out; here that is checked and recorded."""
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
+    """No progress bar, and no table of what was left out: here that is checked and recorded."""
+    logging = transformers.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _fetch(repo: str, patterns: list[str]) -> Path:
