@@ -54,7 +54,7 @@ def scramble(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Twin:
-    """``whole`` is what is saved, ``tower`` the part that sees; ``pixels`` are the reference's, of uint8 [T, H, W, 3]."""
+    """``whole`` is what is saved, ``tower`` the part that sees; ``pixels`` are the reference's, of uint8 frames."""
 
     whole: Any
     tower: Any

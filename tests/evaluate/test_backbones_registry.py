@@ -52,7 +52,7 @@ def test_our_own_encoder_without_a_policy_takes_readings_only() -> None:
     with pytest.warns(RandomWeightsWarning):
         backbone = load_backbone("tiny", device="cpu", dtype="float32")
     frames = made_frames(T=4, H=56, W=56)
-    with pytest.raises(InvalidArgumentError, match="tokens=None .* a TokenizeConfig"):
+    with pytest.raises(InvalidArgumentError, match=r"tokens=None .* a TokenizeConfig"):
         backbone.encode([frames])
     reading = read_clip(frames.rgb_THW3, policy="random", budget=10)
     assert backbone.encode([reading, reading]).cu_seqlens.tolist() == [0, 10, 20]

@@ -171,8 +171,10 @@ def test_qwen_sizes_are_the_processors() -> None:
             frame = PixelBudget(**args, whole_clip=False).resized(T, H, W)
             assert frame == of_frame(H, W, factor=28, min_pixels=least, max_pixels=most)
             clip = PixelBudget(**args, whole_clip=True).resized(T, H, W)
-            wanted = of_clip(T, H, W, temporal_factor=2, factor=28, min_pixels=least, max_pixels=most)
-            assert clip == wanted
+            try:
+                assert clip == of_clip(T, H, W, temporal_factor=2, factor=28, min_pixels=least, max_pixels=most)
+            except ValueError:
+                assert min(H, W) < 28  # transformers 4 refuses them, 5 enlarges them
     with pytest.raises(ShapeError, match="at most 200"):
         PixelBudget(**args, whole_clip=False).resized(1, 8, 1700)
 

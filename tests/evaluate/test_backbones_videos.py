@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +107,46 @@ def test_of_a_language_model_only_the_tower_is_read(tmp_path) -> None:
     assert {name for name, _ in backbone.tower.named_parameters()} == {
         name for name, _ in twin.tower.named_parameters()
     }
+
+
+def test_rope_keeps_its_precision_in_bfloat16(tmp_path) -> None:
+    """Frequencies are buffers; a blanket cast of the tower would round them to 8 bits."""
+    backbone = load_backbone(qwen3().save(tmp_path), device="cpu", dtype="bfloat16")
+    buffers = {name: buffer.dtype for name, buffer in backbone.tower.named_buffers()}
+    assert buffers
+    assert set(buffers.values()) == {torch.float32}
+    assert {parameter.dtype for parameter in backbone.tower.parameters()} == {torch.bfloat16}
+    assert backbone.encode([made_frames(T=2)]).tokens_NC.dtype == torch.float32
+
+
+def test_of_a_hub_repository_only_the_files_of_the_tower_are_fetched(tmp_path, monkeypatch) -> None:
+    """A hub of one repository: a folder that gives only what is asked for."""
+    twin = qwen25()
+    repo = tmp_path / "repo"
+    twin.whole.save_pretrained(repo, max_shard_size="20KB")
+    for name, fields in twin.files.items():
+        (repo / name).write_text(json.dumps(fields))
+    asked: list[str | None] = []
+
+    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert name == "owner/model"
+        asked.append(revision)
+        got = tmp_path / "cache" / "0123abcd"
+        got.mkdir(parents=True, exist_ok=True)
+        for file in repo.iterdir():
+            if any(file.match(pattern) for pattern in allow_patterns):
+                shutil.copy(file, got)
+        return str(got)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    backbone = load_backbone("owner/model", device="cpu", dtype="float32")
+    there, here = (len(list(folder.glob("*.safetensors"))) for folder in (repo, tmp_path / "cache" / "0123abcd"))
+    assert 0 < here < there
+    assert asked == [None, "0123abcd"]  # the weights of the commit that the configuration is of
+    assert backbone.describe()["model"] == "hub owner/model at 0123abcd"
+    clip = made_frames(T=2)
+    local = load_backbone(repo, device="cpu", dtype="float32")
+    assert torch.equal(backbone.encode([clip]).tokens_NC, local.encode([clip]).tokens_NC)
 
 
 def test_a_missing_tensor_of_the_tower_is_told(tmp_path) -> None:

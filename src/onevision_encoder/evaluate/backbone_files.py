@@ -41,24 +41,35 @@ class LoadedTower:
     left_out: Mapping[str, int]
 
 
-def find_folder(name: str) -> tuple[Path, str]:
-    """(folder with the JSON files, where it is from): a local folder, or a hub id whose JSON files are fetched.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A folder with config.json, and where it is from: ``repo`` and the commit on the hub, or None = a local folder."""
+
+    folder: Path
+    repo: str | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"folder {self.folder}" if self.repo is None else f"hub {self.repo} at {self.folder.name}"
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """A local folder, or a hub id of which the JSON files are fetched.
 
     Raises:
         InvalidArgumentError: neither. CheckpointError: the hub does not give it.
     """
     folder = Path(name)
     if folder.is_dir():
-        return folder, f"folder {name}"
+        return Checkpoint(folder=folder)
     if folder.exists():
         raise CheckpointError(name, "is a file; give the folder that holds config.json and model.safetensors")
     if not HUB_ID.fullmatch(name) or name.startswith("."):
         raise InvalidArgumentError("name_or_path", name, "an existing folder or a hub id owner/name")
-    folder = _fetch(name, ["*.json"])
-    return folder, f"hub {name} at {folder.name}"
+    return Checkpoint(folder=_fetch(name, ["*.json"]), repo=name)
 
 
-def load_tower(family: Family, folder: Path, origin: str, *, device: torch.device, dtype: torch.dtype) -> LoadedTower:
+def load_tower(family: Family, checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> LoadedTower:
     """The tower of ``family`` with every one of its tensors taken from the files.
 
     Raises:
@@ -66,15 +77,16 @@ def load_tower(family: Family, folder: Path, origin: str, *, device: torch.devic
             have no place in it, or a transformers without this model.
     """
     model_class = _model_class(family)
-    config = _vision_config(family, model_class, folder)
-    files = _weight_files(family, folder, origin)
+    config = _vision_config(family, model_class, checkpoint.folder)
+    files = _weight_files(family, checkpoint)
     load = _load_visual if family.kind == "merged" else _load_pretrained
     try:
-        tower, left_out = load(family, model_class, config, folder, files, dtype)
+        tower, left_out = load(family, model_class, config, files, dtype)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise CheckpointError(origin, f"cannot be loaded as {family.tower}: {error}") from error
+        raise CheckpointError(checkpoint.origin, f"cannot be loaded as {family.tower}: {error}") from error
     tower.to(device).train(False).requires_grad_(False)
-    return LoadedTower(tower=tower, config=config, origin=origin, sha256=_digest(files), left_out=left_out)
+    origin, digest = checkpoint.origin, _digest(files)
+    return LoadedTower(tower=tower, config=config, origin=origin, sha256=digest, left_out=left_out)
 
 
 def _model_class(family: Family) -> Any:
@@ -89,31 +101,35 @@ def _model_class(family: Family) -> Any:
 def _vision_config(family: Family, model_class: Any, folder: Path) -> Any:
     fields = read_json(folder / "config.json")
     if "vision_config" in fields:
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True).vision_config
+        whole = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return whole.vision_config
     if family.composite == fields.get("model_type"):
         allowed = f"a config.json with a vision_config, or the tower alone with model_type {family.model_types[-1]!r}"
         raise CheckpointError(folder, f"config.json has no vision_config; accepted is {allowed}")
     return model_class.config_class.from_dict(fields)
 
 
-def _weight_files(family: Family, folder: Path, origin: str) -> list[Path]:
-    """The safetensors to read; of the hub, only those that hold a part of the tower are fetched."""
+def _weight_files(family: Family, checkpoint: Checkpoint) -> list[Path]:
+    """The safetensors to read. Of a Qwen-VL on the hub only those that hold a part of the tower are fetched."""
+    folder = checkpoint.folder
     index = folder / _INDEX
     names = [_ONE_FILE]
     if index.is_file() and not (folder / _ONE_FILE).is_file():
         placed = read_json(index).get("weight_map", {})
         visual = {file for key, file in placed.items() if _VISUAL.match(key)}
         names = sorted(visual if family.kind == "merged" and visual else set(placed.values()))
-    if origin.startswith("hub "):
-        folder = _fetch(origin.split()[1], [*names, "*.json"])
+    if checkpoint.repo is not None:
+        folder = _fetch(checkpoint.repo, [*names, "*.json"], revision=folder.name)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing or not names:
-        raise CheckpointError(origin, f"lacks {', '.join(missing) or 'any safetensors'}; other formats are not read")
+        raise CheckpointError(
+            checkpoint.origin, f"lacks {', '.join(missing) or 'any safetensors'}; other formats are not read"
+        )
     return [folder / name for name in names]
 
 
 def _load_pretrained(
-    family: Family, model_class: Any, config: Any, folder: Path, files: list[Path], dtype: torch.dtype
+    family: Family, model_class: Any, config: Any, files: list[Path], dtype: torch.dtype
 ) -> tuple[Any, dict[str, int]]:
     """Through ``from_pretrained``, which knows how names changed over the versions of transformers."""
     with _quiet():
@@ -132,7 +148,7 @@ def _load_pretrained(
 
 
 def _load_visual(
-    family: Family, model_class: Any, config: Any, folder: Path, files: list[Path], dtype: torch.dtype
+    family: Family, model_class: Any, config: Any, files: list[Path], dtype: torch.dtype
 ) -> tuple[Any, dict[str, int]]:
     """The tower's tensors alone, picked out of the files of a whole language model (or of a tower saved alone)."""
     names = {key: file for file in files for key in _keys(file)}
@@ -146,7 +162,8 @@ def _load_visual(
     tower = model_class(config)
     found = tower.load_state_dict(state, strict=False)
     _require_all(found.missing_keys, found.unexpected_keys, ())
-    tower.to(dtype)
+    for parameter in tower.parameters():  # not tower.to(dtype), which would round the frequencies of RoPE as well
+        parameter.data = parameter.data.to(dtype)
     return tower, _by_first_part([key for key in names if whole and not _VISUAL.match(key)])
 
 
@@ -185,12 +202,12 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _fetch(repo: str, patterns: list[str]) -> Path:
+def _fetch(repo: str, patterns: list[str], revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=patterns))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
     except (OSError, ValueError, HfHubHTTPError) as error:
         cause = f"no such folder here, and the hub did not give it ({type(error).__name__}: {error})"
         raise CheckpointError(repo, cause) from error

@@ -50,13 +50,14 @@ class OurBackbone:
     def describe(self) -> dict[str, Any]:
         """JSON-able: what decides the numbers."""
         config = None if self.config is None else self.config.as_dict()
+        budget = None if self.config is None else self.config.selection.budget
         return {
             "name": self.name,
             "family": "onevision_encoder",
             **dict(self.loaded.provenance),
             "width": self.width,
             "tokenize": config,
-            "tokens_per_clip": None if self.config is None else self.config.selection.budget,
+            "tokens_per_clip": budget if isinstance(budget, int) else None,
             "final_norm": True,
             "pooled": None if self.loaded.model.head is None else "attention pooling head",
         }

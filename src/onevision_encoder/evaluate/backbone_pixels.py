@@ -43,7 +43,7 @@ def _channels_first(rgb_THW3: NDArray[np.uint8]) -> Tensor:
 
 
 def _rescale(x: Tensor, factor: float | None) -> Tensor:
-    return x.to(torch.float32) if factor is None else (x.to(torch.float64) * factor).to(torch.float32)
+    return x.to(torch.float32) if factor is None else x.to(torch.float32) * factor
 
 
 def _resize_floats(x_T3HW: Tensor, size: tuple[int, int], resample: int) -> Tensor:

@@ -59,7 +59,7 @@ class TowerBackbone:
 
         Raises:
             InvalidArgumentError: no clip, something else than a clip, or one with too few frames for this model.
-            ShapeError: the model cannot read pictures of the size that its own preprocessing makes.
+            ShapeError: letterboxed frames, or the model cannot read the size that its own preprocessing makes.
         """
         return Features.join([self._encode(_frames(clip)) for clip in clips])
 
@@ -144,4 +144,6 @@ def _frames(clip: object) -> FrameSequence:
     frames = getattr(clip, "frames", clip)
     if not isinstance(frames, FrameSequence):
         raise InvalidArgumentError("clips", type(clip).__name__, "each a FrameSequence or a ClipReading")
+    if frames.content_hw is not None:
+        raise ShapeError(f"content_hw of {frames.source.name}", "letterboxed", "frames without padding")
     return frames

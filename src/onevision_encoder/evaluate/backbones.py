@@ -8,7 +8,7 @@ import torch
 
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError
 from onevision_encoder.evaluate.backbone_families import FAMILIES, Family, family_of
-from onevision_encoder.evaluate.backbone_files import find_folder, load_tower
+from onevision_encoder.evaluate.backbone_files import find_checkpoint, load_tower
 from onevision_encoder.evaluate.backbone_images import ImageBackbone, PatchesBackbone
 from onevision_encoder.evaluate.backbone_ours import OurBackbone
 from onevision_encoder.evaluate.backbone_specs import read_json, read_preprocessing
@@ -17,6 +17,7 @@ from onevision_encoder.evaluate.backbone_videos import MergedBackbone, VideoBack
 from onevision_encoder.model import PRESETS, OneVisionEncoderConfig, load_encoder
 from onevision_encoder.model.precision import resolve_device, resolve_dtype
 from onevision_encoder.tokens import TokenizeConfig
+from onevision_encoder.video import Sampling
 
 _KINDS: dict[str, type[TowerBackbone]] = {
     "image": ImageBackbone,
@@ -54,20 +55,19 @@ def load_backbone(
         InvalidArgumentError: no folder or hub id, an option of another kind of model, unknown device or dtype.
     """
     name = str(name_or_path)
-    if num_frames is not None and num_frames < 1:
-        raise InvalidArgumentError("num_frames", num_frames, "at least 1, or None")
+    num_frames = Sampling(num_frames=num_frames).num_frames  # checked there
     if name in PRESETS:
         return _ours(name, device, dtype, num_frames, tokens)
-    folder, origin = find_folder(name)
-    model_type = _model_type(name, folder)
+    checkpoint = find_checkpoint(name)
+    model_type = _model_type(name, checkpoint.folder)
     if model_type == OneVisionEncoderConfig.model_type:
         return _ours(name, device, dtype, num_frames, tokens)
     if tokens is not None:
         raise InvalidArgumentError("tokens", "TokenizeConfig", f"None: {name} is no onevision_encoder, it takes frames")
     family = _family(name, model_type)
-    spec = read_preprocessing(folder, video=family.kind in ("video", "merged"))
+    spec = read_preprocessing(checkpoint.folder, video=family.kind in ("video", "merged"))
     where = resolve_device(device)
-    loaded = load_tower(family, folder, origin, device=where, dtype=resolve_dtype(dtype, where).dtype)
+    loaded = load_tower(family, checkpoint, device=where, dtype=resolve_dtype(dtype, where).dtype)
     return _KINDS[family.kind](name, family, loaded, spec, num_frames)
 
 
