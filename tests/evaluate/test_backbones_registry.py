@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,7 @@ def test_bfloat16_gives_float32_features_close_to_float32(tmp_path) -> None:
     folder = IMAGE_TWINS["dinov2"]().save(tmp_path)
     exact, rough = (load_backbone(folder, device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
     assert rough.describe()["dtype"] == "bfloat16"
+    assert rough.describe()["attention"] == "sdpa"
     a, b = (backbone.encode([made_frames(T=2)]).tokens_NC for backbone in (exact, rough))
     assert b.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(a, b).min() > 0.999
@@ -134,6 +136,15 @@ def test_clips_of_another_kind_and_options_of_another_model(tmp_path) -> None:
         load_backbone(folder, tokens=TokenizeConfig())
     with pytest.raises(InvalidArgumentError, match="num_frames=0"):
         load_backbone(folder, num_frames=0)
+
+
+def test_letterboxed_frames_are_refused(tmp_path) -> None:
+    backbone = load_backbone(IMAGE_TWINS["siglip"]().save(tmp_path), device="cpu", dtype="float32")
+    frames = made_frames(T=1, H=56, W=56)
+    content = np.ones(frames.grid, bool)
+    content[0] = False
+    with pytest.raises(ShapeError, match="content_hw of made-0='letterboxed'"):
+        backbone.encode([replace(frames, content_hw=content)])
 
 
 def test_a_reading_shows_its_frames(tmp_path) -> None:

@@ -86,7 +86,7 @@ def load_tower(family: Family, checkpoint: Checkpoint, *, device: torch.device, 
         raise CheckpointError(checkpoint.origin, f"cannot be loaded as {family.tower}: {error}") from error
     tower.to(device).train(False).requires_grad_(False)
     origin, digest = checkpoint.origin, _digest(files)
-    return LoadedTower(tower=tower, config=config, origin=origin, sha256=digest, left_out=left_out)
+    return LoadedTower(tower=tower, config=tower.config, origin=origin, sha256=digest, left_out=left_out)
 
 
 def _model_class(family: Family) -> Any:
@@ -101,7 +101,8 @@ def _model_class(family: Family) -> Any:
 def _vision_config(family: Family, model_class: Any, folder: Path) -> Any:
     fields = read_json(folder / "config.json")
     if "vision_config" in fields:
-        whole = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _quiet():  # it remarks on parts of the text side
+            whole = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return whole.vision_config
     if family.composite == fields.get("model_type"):
         allowed = f"a config.json with a vision_config, or the tower alone with model_type {family.model_types[-1]!r}"
