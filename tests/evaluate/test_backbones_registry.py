@@ -124,6 +124,9 @@ def test_read_gives_frames_at_the_size_of_the_source(tmp_path) -> None:
     assert frames.frame_index_T.tolist() == [0, 3, 6]
     whole = read_media(file, sampling=Sampling(num_frames=None), sizing=Sizing(patch=2, max_patches=10**6))
     assert np.array_equal(frames.rgb_THW3, whole.rgb_THW3[[0, 3, 6]])
+    assert np.array_equal(read_clip(file, backbone.reading).frames.rgb_THW3, frames.rgb_THW3)
+    every = load_backbone(tmp_path, device="cpu").reading
+    assert every.sampling == Sampling()
 
 
 def test_clips_of_another_kind_and_options_of_another_model(tmp_path) -> None:

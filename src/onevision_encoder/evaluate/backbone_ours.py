@@ -23,9 +23,17 @@ class OurBackbone:
         self.name, self.loaded, self.config = name, loaded, config
         self.width = int(loaded.model.config.hidden_size)
 
+    @property
+    def reading(self) -> TokenizeConfig:
+        """``config``. Raises InvalidArgumentError where there is none."""
+        if self.config is None:
+            allowed = "a TokenizeConfig (policy, budget ...) when loading the backbone, or clips that are ClipReadings"
+            raise InvalidArgumentError("tokens", None, allowed)
+        return self.config
+
     def read(self, source: Source) -> ClipReading:
         """Frames and selection of a video or image under ``config``. Raises as ``read_clip`` does."""
-        return read_clip(source, self._config())
+        return read_clip(source, self.reading)
 
     def encode(self, clips: Sequence[Clip | PatchTokens]) -> Features:
         """Features of the tokens of each clip, in order. PatchTokens may hold several clips.
@@ -68,14 +76,8 @@ class OurBackbone:
         if isinstance(clip, ClipReading):
             return clip.tokens()
         if isinstance(clip, FrameSequence):
-            return read_clip(clip, self._config()).tokens()
+            return read_clip(clip, self.reading).tokens()
         raise InvalidArgumentError("clips", type(clip).__name__, "each a ClipReading, a FrameSequence or PatchTokens")
-
-    def _config(self) -> TokenizeConfig:
-        if self.config is None:
-            allowed = "a TokenizeConfig (policy, budget ...) when loading the backbone, or clips that are ClipReadings"
-            raise InvalidArgumentError("tokens", None, allowed)
-        return self.config
 
 
 def _copied(array: Any, device: torch.device) -> Tensor:

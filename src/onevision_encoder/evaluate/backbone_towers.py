@@ -19,12 +19,14 @@ from onevision_encoder.evaluate.backbone import Clip, Features
 from onevision_encoder.evaluate.backbone_families import Family
 from onevision_encoder.evaluate.backbone_files import LoadedTower
 from onevision_encoder.evaluate.backbone_specs import Preprocessing
+from onevision_encoder.selection import SelectionConfig
+from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.types import FrameSequence
 from onevision_encoder.video import Sampling, Sizing, Source, read_media
 from onevision_encoder.video.sampling import uniform_indices
 
-_ANY_NUMBER = 2**40
-"""Patches of one pixel: more than any picture has, so that it is read at its own size."""
+_OWN_SIZE = Sizing(patch=2, max_patches=2**40)
+"""More patches than any picture has, so that it is read at its own size; an odd side is rounded to an even one."""
 
 
 class TowerBackbone:
@@ -45,13 +47,20 @@ class TowerBackbone:
         if expected is not None and spec.output not in (None, expected):
             raise ShapeError(f"{name}: {spec.file}", spec.output, f"{expected}, the image_size of config.json")
 
-    def read(self, source: Source) -> FrameSequence:
-        """Frames of a video or image as this model wants them: evenly spread, at the size of the source.
+    @property
+    def reading(self) -> TokenizeConfig:
+        """For ``read_clip``: frames as this model wants them, ``num_frames`` (64 where that is None) evenly spread, at
+        the size of the source. What is sized for another model beforehand would be resized twice.
 
-        What is sized for another model beforehand is resized twice. Raises MediaError as ``read_media`` does.
+        A reading selects something; here it is one patch, which no tower looks at.
         """
-        sampling = Sampling(num_frames=self.num_frames)
-        return read_media(source, sampling=sampling, sizing=Sizing(patch=1, max_patches=_ANY_NUMBER))
+        sampling = Sampling() if self.num_frames is None else Sampling(num_frames=self.num_frames)
+        nothing = SelectionConfig(policy="uniform", budget=1)
+        return TokenizeConfig(sampling=sampling, sizing=_OWN_SIZE, selection=nothing)
+
+    def read(self, source: Source) -> FrameSequence:
+        """The frames that :attr:`reading` gives, without a selection. Raises MediaError as ``read_media`` does."""
+        return read_media(source, sampling=self.reading.sampling, sizing=_OWN_SIZE)
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Clip]) -> Features:
