@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from backbone_twins import IMAGE_TWINS, made_frames
+from backbone_twins import IMAGE_TWINS, made_frames, naflex, qwen3
 from clips import moving_square, write_video
 from safetensors.torch import load_file, save_file
 
@@ -103,6 +103,15 @@ def test_a_processor_that_contradicts_the_model_is_refused(tmp_path) -> None:
     edited(folder, "preprocessor_config.json", size={"height": 40, "width": 40})
     with pytest.raises(ShapeError, match=r"\(40, 40\) is not accepted: \(32, 32\), the image_size"):
         load_backbone(folder)
+
+
+def test_patch_sizes_that_contradict_the_model_are_refused(tmp_path) -> None:
+    flat = edited(naflex().save(tmp_path / "flat"), "preprocessor_config.json", patch_size=4)
+    with pytest.raises(CheckpointError, match="accepted is a NaFlex processor with patch_size=8"):
+        load_backbone(flat)
+    merged = edited(qwen3().save(tmp_path / "merged"), "video_preprocessor_config.json", merge_size=1)
+    with pytest.raises(CheckpointError, match=r"accepted is patch_size \* merge_size = 8 and temporal_patch_size = 2"):
+        load_backbone(merged)
 
 
 def test_bfloat16_gives_float32_features_close_to_float32(tmp_path) -> None:

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from onevision_encoder.errors import CheckpointError, ShapeError
 from onevision_encoder.evaluate.backbone import Features
+from onevision_encoder.evaluate.backbone_families import Family
+from onevision_encoder.evaluate.backbone_files import LoadedTower
 from onevision_encoder.evaluate.backbone_pixels import flat_patches, grid_positions, pixel_values
 from onevision_encoder.evaluate.backbone_sizes import PatchCount
+from onevision_encoder.evaluate.backbone_specs import Preprocessing
 from onevision_encoder.evaluate.backbone_towers import TowerBackbone, one_clip, pair
 from onevision_encoder.types import FrameSequence
 
@@ -64,14 +67,23 @@ class ImageBackbone(TowerBackbone):
 
 
 class PatchesBackbone(ImageBackbone):
-    """A tower of flat patches at any aspect: SigLIP 2 NaFlex. All frames of a clip have one size, so none is padded."""
+    """A tower of flat patches at any aspect: SigLIP 2 NaFlex. All frames of a clip have one size, so none is padded.
+
+    Raises:
+        CheckpointError: the processor's file contradicts the configuration.
+    """
+
+    def __init__(
+        self, name: str, family: Family, loaded: LoadedTower, spec: Preprocessing, num_frames: int | None
+    ) -> None:
+        self.patch, size = int(loaded.config.patch_size), spec.size
+        if not isinstance(size, PatchCount) or size.patch != self.patch:
+            wanted = f"a NaFlex processor with patch_size={self.patch}, as config.json says"
+            raise CheckpointError(loaded.origin, f"{spec.file} has {size}; accepted is {wanted}")
+        super().__init__(name, family, loaded, spec, num_frames)
 
     def _forward(self, x_T3HW: Tensor, h: int, w: int) -> Any:
-        size = self.spec.size
-        if not isinstance(size, PatchCount) or size.patch != self.config.patch_size:
-            wanted = f"a NaFlex processor with patch_size={self.config.patch_size}, as config.json says"
-            raise CheckpointError(self.loaded.origin, f"{self.spec.file} has {size}; accepted is {wanted}")
-        patches = self._ready(flat_patches(x_T3HW, size.patch))
+        patches = self._ready(flat_patches(x_T3HW, self.patch))
         T, L = patches.shape[:2]
         return self.tower(
             pixel_values=patches,
