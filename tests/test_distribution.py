@@ -17,7 +17,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "onevision_encoder"
 SOURCES = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.[ch]")}
-MODULES = {path.relative_to(ROOT / "src").as_posix() for path in PACKAGE.rglob("*.py")}
+MODULES = {
+    path.relative_to(ROOT / "src").as_posix()
+    for path in PACKAGE.rglob("*")
+    if path.suffix == ".py" or (path.parent.name == "web" and path.is_file())
+}
 NOT_SHIPPED = shutil.ignore_patterns(
     ".git", ".venv*", "*.egg-info", "build", "dist", "demo", "__pycache__", ".*_cache", "*.so"
 )
@@ -113,6 +117,7 @@ def test_wheel_of_the_source_distribution_holds_the_package_alone(unpacked: Path
         import numpy as np, onevision_encoder
         from onevision_encoder.codec import compute_signals
         signals = compute_signals(np.zeros((2, 16, 16), np.uint8))
+        assert "chooseUnits" in onevision_encoder.make_page(np.zeros((2, 28, 28, 3), np.uint8)).html
         print(onevision_encoder.__file__, signals.provenance["provider"])
     """
     place = builder.install(wheel)

@@ -82,6 +82,17 @@ def test_names_cannot_break_out_of_the_page() -> None:
     assert document.count("<script") == document.count("</script>") == 3
 
 
+def test_a_name_that_is_no_text_still_makes_a_page(tmp_path: Path) -> None:
+    made = make_page(clip(3, name="\udcff.mp4"), budget=10)
+    made.save(tmp_path / "page.html")
+    assert data(made.html, "clip-0")["name"] == "\\udcff.mp4"
+
+
+def test_a_provider_is_coded_once_by_whatever_name(video: Path) -> None:
+    found = data(make_page(video, providers=["auto", "x264proxy"]).html, "clip-0")
+    assert list(found["providers"]) == ["blockcoder", "x264proxy"]
+
+
 @pytest.mark.parametrize("policy", ["dense", "run_length", "tiled", "uniform_lowres"])
 def test_policies_that_a_page_cannot_choose_by_are_refused(policy: str, video: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="codec, uniform, random"):

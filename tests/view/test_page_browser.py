@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser import chromium, complaints, drawn_units, kinds, open_page, set_control
 from clips import moving_square, write_video
-from scenes import moving_object, to_rgb
+from scenes import moving_object, still, to_rgb
 
 from onevision_encoder.tokens import read_clip
 from onevision_encoder.types import Selection
@@ -73,6 +73,38 @@ def test_page_selects_as_the_library_does(name: str, media: Path, tmp_path: Path
             set_control(driver, "score", score)
             wanted = read_clip(frames, budget=1000, score=score, provider=provider).selection
             np.testing.assert_array_equal(kinds(driver), unit_kinds(wanted), err_msg=f"{provider} {score}")
+    assert complaints(driver) == []
+
+
+def dissolving() -> np.ndarray:
+    """Two scenes and seven mixtures between them, uint8 [T, H, W, 3]."""
+    old, new = still(20, seed=3).astype(np.float64), still(20, seed=9).astype(np.float64)
+    weight_T = np.clip((np.arange(20) - 5) / 8, 0, 1)[:, None, None]
+    return to_rgb(np.rint(old * (1 - weight_T) + new * weight_T).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"interval": "frame"},
+        {"provider": "native"},
+        {"policy": "uniform", "interval": "frame"},
+        {"policy": "uniform"},
+    ],
+    ids=lambda options: " ".join(options.values()) or "usual",
+)
+def test_scene_starts_and_signals_are_the_library_s(options: dict[str, str], tmp_path: Path, driver: Any) -> None:
+    """A dissolve starts a scene without a cut; the signals are those asked for, whatever policy comes first."""
+    video = write_video(tmp_path / "a.mp4", np.repeat(dissolving(), 2, 0), fps=10, options={"crf": "5"})
+    page = make_page(video, num_frames=20, budget=200, **options)
+    open_page(driver, page.save(tmp_path / "page.html"))
+    set_control(driver, "policy", "codec")
+    wanted = read_clip(video, num_frames=20, budget=200, **{**options, "policy": "codec"}).selection
+    np.testing.assert_array_equal(kinds(driver), unit_kinds(wanted))
+    if not options:
+        assert wanted.provenance["dissolves"]
+        assert len(wanted.provenance["anchor_frames"]) == 2
     assert complaints(driver) == []
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from onevision_encoder.cli.batch import Input, expand, finish, run_batch
 from onevision_encoder.cli.options import ReadingOptions
+from onevision_encoder.cli.results import prepare
 from onevision_encoder.codec import ProviderName
 from onevision_encoder.errors import InvalidArgumentError
 
@@ -33,17 +34,18 @@ class View(ReadingOptions):
 
     def run(self) -> int:
         from onevision_encoder.view.page import Page
-        from onevision_encoder.view.page_data import check_policy
+        from onevision_encoder.view.page_data import check_policy, printable
 
         if self.out.suffix.lower() not in (".html", ".htm"):
             raise InvalidArgumentError("out", str(self.out), "a file name that ends in .html")
         check_policy(self.how)
+        prepare(self.out.parent)
         clips: list[dict[str, Any]] = []
 
         def one(item: Input) -> Mapping[str, Any]:
             from onevision_encoder.view.page import read_for_page
 
-            clips.append(read_for_page(item.path, self.how, self.also))
+            clips.append(read_for_page(item.path, self.how, self.also, printable(item.name)))
             return {"frames": clips[-1]["frames"], "tokens": clips[-1]["start"]["budget"], "file": str(self.out)}
 
         report = run_batch(expand(self.files), one, label="view", quiet=self.json)

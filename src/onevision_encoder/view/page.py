@@ -18,7 +18,7 @@ from onevision_encoder.codec import ProviderName
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.tokens.files import write_atomically
 from onevision_encoder.tokens.pipeline import TokenizeConfig, read_clip
-from onevision_encoder.view.page_data import check_policy, clip_data, thumbnail
+from onevision_encoder.view.page_data import check_policy, clip_data, printable, thumbnail
 
 SCRIPTS = ("select.js", "data.js", "draw.js", "chart.js", "app.js")
 _NOTEBOOK_HEIGHT = 900
@@ -53,7 +53,7 @@ class Page:
         for number, clip in enumerate(self.clips):
             entries.append({"id": f"clip-{number}", "name": clip["name"], "thumbnail": thumbnail(clip)})
             blocks.append(_json_block(f"clip-{number}", clip))
-        entries += [{"name": name, "error": why} for name, why in self.failures]
+        entries += [{"name": printable(name), "error": printable(why)} for name, why in self.failures]
         title = self.title or (self.clips[0]["name"] if len(self.clips) == 1 else f"{len(self.clips)} clips")
         parts = {
             "VERSION": __version__,
@@ -107,7 +107,9 @@ def make_page(
     return Page(clips=[read_for_page(source, config, providers) for source in sources], title=title)
 
 
-def read_for_page(source: Any, config: TokenizeConfig, providers: Sequence[ProviderName] = ()) -> dict[str, Any]:
+def read_for_page(
+    source: Any, config: TokenizeConfig, providers: Sequence[ProviderName] = (), name: str | None = None
+) -> dict[str, Any]:
     """One source read for a page. Raises what :func:`onevision_encoder.read_clip` raises, and see make_page."""
     check_policy(config)
-    return clip_data(source, read_clip(source, config), providers)
+    return clip_data(source, read_clip(source, config), providers, name)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onevision_encoder.codec import ProviderName, ScoreName, compute_signals, raw_scores, read_with_signals
+from onevision_encoder.codec.provider import AUTO
 from onevision_encoder.codec.scores import fuse
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection import clip_saliency
@@ -47,25 +48,29 @@ def check_policy(config: TokenizeConfig) -> None:
         raise InvalidArgumentError("policy", config.selection.policy, f"one of {', '.join(POLICIES)} for a page")
 
 
-def clip_data(source: Any, reading: ClipReading, providers: Sequence[ProviderName] = ()) -> dict[str, Any]:
+def clip_data(
+    source: Any, reading: ClipReading, providers: Sequence[ProviderName] = (), name: str | None = None
+) -> dict[str, Any]:
     """JSON-ready description of one clip.
 
     Args:
         source: what ``reading`` was read from. providers: others whose signals the page can switch to.
+        name: what to call the clip; None = its file's name.
     Raises:
         SignalUnavailableError: a provider cannot serve this source.
     """
     frames, config = reading.frames, reading.config
-    own = reading.signals if reading.signals is not None else compute_signals(frames, provider=config.signals.provider)
-    signals = {str(own.provenance.get("provider", config.signals.provider)): own}
-    for name in providers:
+    first = _resolved(config.signals.provider)
+    own = reading.signals if reading.signals is not None else _signals_by(first, source, reading)
+    signals = {first: own}
+    for name in map(_resolved, providers):
         if name not in signals:
             signals[name] = _signals_by(name, source, reading)
     board = Board(frames)
     rows, cols = board.grid
     chunked = config.selection.policy == "codec" and config.selection.scope == "chunk"
     return {
-        "name": Path(frames.source.name).name or frames.source.name,
+        "name": name or printable(Path(frames.source.name).name or frames.source.name),
         "about": _about(frames),
         "frames": frames.num_frames,
         "rows": rows,
@@ -100,6 +105,10 @@ def thumbnail(data: Mapping[str, Any]) -> str:
     return str(data["pictures"][data["frames"] // 2])
 
 
+def _resolved(name: ProviderName) -> ProviderName:
+    return AUTO if name == "auto" else name
+
+
 def _signals_by(name: ProviderName, source: Any, reading: ClipReading) -> CodecSignals:
     config = reading.config
     if name != "native" and config.signals.interval == "sample":
@@ -120,7 +129,7 @@ def _signal_data(frames: FrameSequence, signals: CodecSignals, config: TokenizeC
     unit = frames.patch * frames.merge
     rows, cols = signals.intra_Tyx.shape[1:]
     return {
-        "starts": signals.cut_T.tolist(),
+        "cuts": signals.cut_T.tolist(),
         "scores": {name: _score(frames, signals, name, config) for name in scores},
         "heat": _heat(signals, known_T),
         "motion": {
@@ -139,7 +148,7 @@ def _signal_data(frames: FrameSequence, signals: CodecSignals, config: TokenizeC
 def _score(frames: FrameSequence, signals: CodecSignals, name: ScoreName, config: TokenizeConfig) -> dict[str, Any]:
     found = clip_saliency(frames, signals, score=name, camera=config.selection.camera)
     steps = np.round(found.value_Thw.astype(np.float64) * _STEPS)
-    return {"value": _packed(steps, np.uint32), "ranked": found.ranked_T.tolist()}
+    return {"value": _packed(steps, np.uint32), "ranked": found.ranked_T.tolist(), "starts": found.starts_T.tolist()}
 
 
 def _heat(signals: CodecSignals, known_T: NDArray[np.bool_]) -> dict[str, Any]:
@@ -184,7 +193,7 @@ def _bytes_between(source: Any, frames: FrameSequence) -> list[int] | None:
 
 def _command(source: str | Path, config: TokenizeConfig) -> list[str]:
     """``ove tokens`` with all options that the page's own controls do not set, ready for a shell."""
-    words = ["ove", "tokens", shlex.quote(str(source))]
+    words = ["ove", "tokens", shlex.quote(printable(str(source)))]
     given, usual = config.as_dict(), TokenizeConfig().as_dict()
     for part, options in given.items():
         for name, value in options.items():
@@ -212,9 +221,14 @@ def _flat(value: Mapping[str, Any], before: str = "") -> list[list[str]]:
         if isinstance(inner, Mapping):
             rows += _flat(inner, f"{before}{name}.")
         elif inner is not None:
-            text = str(inner)
+            text = printable(str(inner))
             rows.append([f"{before}{name}", text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."])
     return rows
+
+
+def printable(text: str) -> str:
+    """A file's name may hold bytes that are no characters; a page holds characters only."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _packed(values: NDArray[Any], dtype: Any) -> str:

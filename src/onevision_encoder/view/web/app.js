@@ -51,7 +51,7 @@ function draw() {
   const heat = shown === "saliency" ? saliencyHeat(clip, signals.scores[state.score]) : signals.heat[shown];
   drawHeat($("heat"), clip, t, heat);
   if (state.arrows) drawVectors($("heat"), clip, t, signals);
-  $("note-heat").textContent = signals.starts[t] ? "a scene starts: nothing to predict from" : `${shown === "saliency" ? `by ${state.score}` : shown}, up to ${heat.top} ${heat.unit}`.trim();
+  $("note-heat").textContent = signals.cuts[t] ? "a scene starts: nothing to predict from" : `${shown === "saliency" ? `by ${state.score}` : shown}, up to ${heat.top} ${heat.unit}`.trim();
   drawChosen($("chosen"), clip, t, chosen, colors);
   const counts = countKinds(clip, chosen)[t], here = sum(counts) * unit();
   $("chosen").classList.toggle("anchor", counts[ANCHOR] > 0);

@@ -13,8 +13,8 @@ const mapValues = (object, change) => Object.fromEntries(Object.entries(object).
 
 function decodeSignals(stored) {
   return {
-    starts: stored.starts,
-    scores: mapValues(stored.scores, (s) => ({ value: wordsOf(s.value), ranked: s.ranked })),
+    cuts: stored.cuts,
+    scores: mapValues(stored.scores, (s) => ({ ...s, value: wordsOf(s.value) })),
     heat: mapValues(stored.heat, (h) => ({ ...h, level: bytesOf(h.level) })),
     motion: { ...stored.motion, vectors: shortsOf(stored.motion.vectors) },
     energy: mapValues(stored.energy, floatsOf),

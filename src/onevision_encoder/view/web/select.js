@@ -169,8 +169,8 @@ function anchorUnits(place, count, spend, perFrame) {
 }
 
 function chooseCodec(board, budget, signals, score, config) {
-  const { value, ranked } = signals.scores[score], T = board.frames;
-  const anchors = planAnchors(budget, board.perFrame, signals.starts, config);
+  const { value, ranked, starts } = signals.scores[score], T = board.frames;
+  const anchors = planAnchors(budget, board.perFrame, starts, config);
   const held = new Array(T).fill(0);
   anchors.forEach(([t, units]) => (held[t] = units));
   board.cover(held, ANCHOR);
