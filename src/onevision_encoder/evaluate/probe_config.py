@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from math import isfinite
 from typing import Literal, get_args
 
 from onevision_encoder.errors import InvalidArgumentError
@@ -19,6 +18,7 @@ GRIDS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 """Head -> (learning rates, weight decays): the paper's one cell; V-JEPA 2's twenty; ours."""
 NEIGHBOURS = (1, 5, 10, 20)
+MOST = 1e37
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,10 @@ class ProbeConfig:
             raise InvalidArgumentError("folds", self.folds, "0, or at least 2")
         if not 0 < self.val_share < 1:
             raise InvalidArgumentError("val_share", self.val_share, "above 0 and below 1")
-        for name, least, given in (("lrs", 0.0, self.lrs), ("weight_decays", -1e-30, self.weight_decays)):
-            if any(not isfinite(x) or x <= least for x in given):
-                raise InvalidArgumentError(name, given, "finite and positive (a weight decay may be 0)")
+        if any(not 0 < rate <= MOST for rate in self.lrs):
+            raise InvalidArgumentError("lrs", self.lrs, f"above 0 and at most {MOST:g}, which float32 can hold")
+        if any(not 0 <= decay <= MOST for decay in self.weight_decays):
+            raise InvalidArgumentError("weight_decays", self.weight_decays, f"0 to {MOST:g}")
 
     def recipe(self, usual_epochs: int) -> Recipe:
         """Everything the training loop needs: the paper's AdamW and schedule, or V-JEPA 2's cosine for its head."""
