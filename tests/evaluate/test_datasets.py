@@ -184,7 +184,8 @@ def test_csv_with_and_without_a_header(tmp_path: Path) -> None:
         "missing file": ["test/v/c.mp4", "train/v/b.mp4"],
         "in two splits": ["test/v/a.mp4"],
     }
-    text = "id,file,label,split,start,end\nx,a.mp4,run,train,1.5,2\ny,a.mp4,walk,test,,\nz,b.mp4,,train,,\nw,b.mp4,run,dev,,\n"
+    text = "id,file,label,split,start,end\nx,a.mp4,run,train,1.5,2\ny,a.mp4,walk,test,,\n"
+    text += "z,b.mp4,,train,,\nw,b.mp4,run,dev,,\n"
     write(tmp_path / "header/labels.csv", text)
     write(tmp_path / "header/a.mp4")
     data = load_dataset(tmp_path / "header")

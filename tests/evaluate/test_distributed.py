@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from labelled import folder_of_classes
 
+from onevision_encoder.cli import main
 from onevision_encoder.evaluate.distributed import IncompleteEvaluationError, Team, sorted_rows
 
 
@@ -19,7 +22,7 @@ def test_shares_are_whole_and_apart() -> None:
     items = [f"clip{i}" for i in range(11)]
     for world in (1, 2, 3, 16):
         shares = [Team(rank, world).mine(items) for rank in range(world)]
-        assert sorted(sum(shares, [])) == sorted(items)
+        assert sorted(item for share in shares for item in share) == sorted(items)
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -45,31 +48,47 @@ def test_an_id_that_comes_twice_is_refused() -> None:
         TwiceTeam().gather_rows({"a": np.zeros(1), "b": np.zeros(1)}, ["a", "b"])
 
 
-def launch(root: Path, out: Path, processes: int, head: str) -> tuple[int, str]:
-    words = ["eval", "probe", "--data", root, "--model", "tiny", "--policy", "dense", "--max-patches", 4]
-    words += ["--head", head, "--seeds", 2, "--epochs", 2, "--batch-size", 5, "--lrs", "1e-3", "1e-2", "3e-3"]
-    words += ["--weight-decays", "0", "--dtype", "float32", "--device", "cpu", "--out", out]
-    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes] if processes > 1 else []
-    command = [sys.executable, *starter, "-m", "onevision_encoder", *words]
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
+def words(root: Path, out: Path) -> list[str]:
+    options = ["eval", "probe", "--data", root, "--model", "tiny", "--policy", "dense", "--max-patches", 4]
+    options += ["--head", "attentive", "--seeds", 2, "--epochs", 2, "--batch-size", 5, "--lrs", "1e-3", "1e-2", "3e-3"]
+    options += ["--weight-decays", "0", "--dtype", "float32", "--device", "cpu", "--out", out]
+    return [str(word) for word in options]
+
+
+def start(argv: list[str], rank: int, world: int, port: int) -> subprocess.Popen[str]:
+    """One process with what torchrun would put into its environment."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return subprocess.Popen(
+        [sys.executable, "-m", "onevision_encoder", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **{name: str(value) for name, value in place.items()}, "OMP_NUM_THREADS": "1"},
     )
-    return done.returncode, done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv on Windows")
-def test_two_processes_give_the_report_of_one(tmp_path: Path) -> None:
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_two_processes_give_the_report_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder_of_classes(tmp_path / "data", 7)  # 14 to train, 6 to test: uneven batches and shares
     (root / "test/dark/test001.mp4").write_bytes(b"no video")
     (root / "train/bright/train003.mp4").write_bytes(b"no video")
-    for processes in (1, 2):
-        code, said = launch(root, tmp_path / str(processes), processes, "attentive")
-        assert code == 1, said
-        assert "2 clips could not be read" in said
+    port = free_port()
+    pair = [start(words(root, tmp_path / "2"), rank, 2, port) for rank in range(2)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(words(root, tmp_path / "1")) == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert "2 clips could not be read" in capsys.readouterr().err
+    said = [process.communicate(timeout=120)[1] for process in pair]
+    assert [process.returncode for process in pair] == [1, 1], said
+    assert "2 clips could not be read" in said[0]
     run = json.loads((tmp_path / "2/run.json").read_text())
     assert run["processes"] == 2
     assert run["rank_0"]["clips_encoded"] == 9, "half of the 18 clips that can be read"

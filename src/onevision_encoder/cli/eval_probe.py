@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
+from onevision_encoder.cli.batch import INTERRUPTED
 from onevision_encoder.cli.options import ReadingOptions
 from onevision_encoder.cli.results import prepare
 from onevision_encoder.errors import RandomWeightsWarning
@@ -57,10 +56,15 @@ class Probe(ReadingOptions):
 
         prepare(self.out)
         data = load_dataset(self.data, self.benchmark)
-        with joined() as team:
-            result = self._probe(data, quiet=self.json or not team.leads)
-            if not team.leads:
-                return 0 if result.complete else 1
+        try:
+            with joined() as team:
+                result = self._probe(data, quiet=self.json or not team.leads)
+                if not team.leads:
+                    return 0 if result.complete else 1
+        except KeyboardInterrupt:
+            kept = "the same command goes on where this one stopped" if self.cache else "--cache would keep features"
+            print(f"ove: interrupted, nothing was written; {kept}", file=sys.stderr)
+            return INTERRUPTED
         write_report(self.out, result)
         print(json.dumps(result.report, indent=2) if self.json else (self.out / "report.md").read_text("utf-8"), end="")
         _complain(result)
@@ -79,8 +83,8 @@ class Probe(ReadingOptions):
             memory_bytes=self.memory_mb << 20,
             workers=self.workers,
         )
-        with _progress(quiet) as tick:
-            return run_probe(data, reader, self.probe, device=device, tick=tick)
+        with tqdm(desc="probe", unit="clip", disable=True if quiet else None, file=sys.stderr) as bar:
+            return run_probe(data, reader, self.probe, device=device, tick=bar.update, announce=bar.reset)
 
     def _backbone(self) -> tuple[FrozenBackbone, str]:
         from onevision_encoder.evaluate import EncoderBackbone
@@ -102,13 +106,6 @@ def _own_device(device: str) -> str:
     if device in ("auto", "cuda") and rank and torch.cuda.is_available():
         return f"cuda:{rank % torch.cuda.device_count()}"
     return device
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int], Any]]:
-    """Clips that heads have read, of all epochs, seeds and folds."""
-    with tqdm(desc="probe", unit="clip", disable=True if quiet else None, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _complain(result: ProbeResult) -> None:

@@ -32,7 +32,7 @@ from onevision_encoder.evaluate.training import (
 )
 from onevision_encoder.evaluate.verification import Verification, verify
 
-Tick = Callable[[int], None]
+Tick = Callable[[int], object]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +70,14 @@ def run_probe(
     *,
     device: str | torch.device = "cpu",
     tick: Tick = lambda _: None,
+    announce: Tick = lambda _: None,
 ) -> ProbeResult:
     """Probe a backbone on a data set; call it on every process that is joined (see ``distributed.joined``).
 
     Args:
         reader: the backbone and how clips are read; its ``pool`` must suit the head.
-        device: where the heads are trained. tick: told the number of examples after each batch.
+        device: where the heads are trained. announce: told once how many examples there are to go through, over all
+            epochs, seeds and folds. tick: told the number of examples after each batch.
     Raises:
         ProbeFailedError: nothing can be trained, chosen or tested. InvalidArgumentError: see ``make_folds``.
     """
@@ -86,6 +88,8 @@ def run_probe(
     everyone = [e for fold in folds[:1] for e in (*fold.train, *fold.val, *fold.test.examples)]
     features = SharedFeatures.of(reader, members, everyone, torch.device(device))
     recipe = config.recipe(data.epochs)
+    parts = [len(_parts(config, recipe, fold, seed)[0]) for seed in range(config.seeds) for fold in folds]
+    announce(recipe.epochs * sum(parts) + sum(len(members.mine(fold.test.examples)) for fold in folds))
     chosen = [
         [_choose(data, config, recipe, features, fold, seed, tick) for fold in folds] for seed in range(config.seeds)
     ]
@@ -107,9 +111,7 @@ def _choose(
     data: DataSet, config: ProbeConfig, recipe: Recipe, features: SharedFeatures, fold: Fold, seed: int, tick: Tick
 ) -> _Chosen:
     """Train the grid and take the cell that is best on videos held out of training; the first of equals."""
-    train, val = list(fold.train), list(fold.val)
-    if len(recipe.cells) > 1 and not val:
-        train, val = hold_out(train, config.val_share, seed)
+    train, val = _parts(config, recipe, fold, seed)
     trainer = Trainer(
         features,
         recipe,
@@ -132,6 +134,13 @@ def _choose(
         "diverged": _diverged(grid, features.team),
     }
     return _Chosen(trainer.hand_out(grid[best]), record)
+
+
+def _parts(config: ProbeConfig, recipe: Recipe, fold: Fold, seed: int) -> tuple[list[Example], list[Example]]:
+    """(to train on, to choose on). One cell leaves nothing to choose: all of train is trained on."""
+    if len(recipe.cells) > 1 and not fold.val:
+        return hold_out(fold.train, config.val_share, seed)
+    return list(fold.train), list(fold.val)
 
 
 def _figure(name: str, rows: Rows | None, val: Sequence[Example], data: DataSet) -> float | None:

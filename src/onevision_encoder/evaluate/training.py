@@ -88,7 +88,7 @@ class Trainer:
         num_classes: int,
         multi_label: bool,
         seed: int,
-        tick: Callable[[int], None] = lambda _: None,
+        tick: Callable[[int], object] = lambda _: None,
     ) -> None:
         if not recipe.cells:
             raise InvalidArgumentError("cells", [], "at least one cell")
