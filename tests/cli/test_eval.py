@@ -66,7 +66,7 @@ def test_what_is_broken_is_named_and_the_exit_code_says_so(
     code, out, err = call(capsys, "eval", "probe", "--data", tmp_path, *SMALL, "--epochs", 2, "--out", tmp_path / "o")
     assert code == 1
     assert "absent.mp4: MediaNotFoundError" in out
-    assert "1 clips could not be read" in err
+    assert "1 clip could not be read" in err
     assert json.loads((tmp_path / "o/report.json").read_text())["test"]["videos"] == 4
 
 

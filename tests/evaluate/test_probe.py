@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from labelled import ToneBackbone, folder_of_classes, write_tone
 
 from onevision_encoder.evaluate import FeatureCache, FeatureReader, ProbeConfig, load_dataset, run_probe, write_report
 from onevision_encoder.evaluate.datasets import DataSet, Example
 from onevision_encoder.evaluate.heads import pooled_only
-from onevision_encoder.evaluate.probe import ProbeResult
+from onevision_encoder.evaluate.probe import ProbeResult, _best, mean_loss
 from onevision_encoder.evaluate.splits import TestSet, TestSetError, hold_out, make_folds
-from onevision_encoder.evaluate.training import ProbeFailedError
+from onevision_encoder.evaluate.training import Candidate, ProbeFailedError, by_video
 from onevision_encoder.tokens import TokenizeConfig
 
 READING = TokenizeConfig.of(policy="dense", max_patches=4)
@@ -152,6 +153,33 @@ def test_views_given_by_the_data_are_grouped(tones: Path, tmp_path: Path) -> Non
     result = probe(load_dataset(tmp_path), ProbeConfig(head="knn", seeds=1))
     assert [len(row["logits"]) for row in result.predictions] == [1] * 4
     assert result.report["test"]["examples"] == 8
+
+
+def test_the_logits_of_a_video_are_the_mean_of_its_views() -> None:
+    generator = np.random.default_rng(2)
+    examples = made({"v": 0, "w": 1}, views=3)
+    rows = {e.id: generator.normal(size=4).astype(np.float32) for e in examples}
+    del rows["w-1"]  # a view that cannot be read: the others speak for the video
+    found = by_video(rows, examples[::-1])
+    assert list(found) == ["v", "w"]
+    np.testing.assert_allclose(found["v"], sum(rows[f"v-{i}"].astype(float) for i in range(3)) / 3)
+    np.testing.assert_allclose(found["w"], (rows["w-0"].astype(float) + rows["w-2"]) / 2)
+
+
+def test_of_equal_cells_the_surer_one_is_taken() -> None:
+    grid = [Candidate(i, {"lr": 1.0}, 0) for i in range(4)]
+    assert _best(grid, [(0.5, 0.1), (0.9, 0.7), (0.9, 0.3), None], []) == 2
+    with pytest.raises(ProbeFailedError, match="diverged"):
+        _best(grid, [None] * 4, [0, 1, 2, 3])
+    with pytest.raises(ProbeFailedError, match="diverged"):
+        _best(grid[:1], [None], [0])
+    logits, truth = np.random.default_rng(0).normal(size=(2, 5, 3))
+    labels = np.array([0, 2, 1, 1, 0])
+    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+    assert mean_loss(logits, labels, multi_label=False) == pytest.approx(float(expected))
+    many = (truth > 0).astype(float)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor(logits), torch.tensor(many))
+    assert mean_loss(logits, many, multi_label=True) == pytest.approx(float(expected))
 
 
 def test_several_labels_are_scored_by_map(tones: Path, tmp_path: Path) -> None:

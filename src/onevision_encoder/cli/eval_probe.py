@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
-from onevision_encoder.cli.batch import INTERRUPTED
+from onevision_encoder.cli.batch import INTERRUPTED, counted
 from onevision_encoder.cli.options import ReadingOptions
 from onevision_encoder.cli.results import prepare
 from onevision_encoder.errors import RandomWeightsWarning
@@ -116,6 +116,6 @@ def _complain(result: ProbeResult) -> None:
     for item in broken:
         print(f"ove: {item['id']}: {item['cause']}", file=sys.stderr)
     if broken:
-        print(f"ove: {len(broken)} clips could not be read and are left out", file=sys.stderr)
+        print(f"ove: {counted(len(broken), 'clip')} could not be read, left out", file=sys.stderr)
     for file in ((result.run["rank_0"]["cache"]) or {}).get("corrupt", []):
         print(f"ove: computed again: {file}", file=sys.stderr)

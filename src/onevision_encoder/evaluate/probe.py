@@ -110,7 +110,7 @@ def run_probe(
 def _choose(
     data: DataSet, config: ProbeConfig, recipe: Recipe, features: SharedFeatures, fold: Fold, seed: int, tick: Tick
 ) -> _Chosen:
-    """Train the grid and take the cell that is best on videos held out of training; the first of equals."""
+    """Train the grid and take the cell that is best on videos held out of training."""
     train, val = _parts(config, recipe, fold, seed)
     trainer = Trainer(
         features,
@@ -124,14 +124,18 @@ def _choose(
     grid = trainer.train(train)
     found = trainer.evaluate(grid, val) if val else {}
     name = "map" if data.multi_label else "top1"
-    figures = [_figure(name, found.get(member.index), val, data) for member in grid]
-    best = _best(grid, figures, features.team, only=len(recipe.cells) == 1)
+    judged = [_judge(name, found.get(member.index), val, data) for member in grid]
+    diverged = _diverged(grid, features.team)
+    best = _best(grid, judged, diverged)
     record = {
         "train": len(train),
         "held_out": len(val),
         "chosen": dict(recipe.cells[best]),
-        "grid": [{**member.cell, f"val_{name}": figure} for member, figure in zip(grid, figures, strict=True)],
-        "diverged": _diverged(grid, features.team),
+        "grid": [
+            {**member.cell, f"val_{name}": found and found[0], "val_loss": found and found[1]}
+            for member, found in zip(grid, judged, strict=True)
+        ],
+        "diverged": diverged,
     }
     return _Chosen(trainer.hand_out(grid[best]), record)
 
@@ -143,23 +147,38 @@ def _parts(config: ProbeConfig, recipe: Recipe, fold: Fold, seed: int) -> tuple[
     return list(fold.train), list(fold.val)
 
 
-def _figure(name: str, rows: Rows | None, val: Sequence[Example], data: DataSet) -> float | None:
+def _judge(name: str, rows: Rows | None, val: Sequence[Example], data: DataSet) -> tuple[float, float] | None:
+    """(metric, mean loss) of a cell on the held-out videos; None: it diverged, or none of them can be read."""
     if not rows:
         return None
     videos = by_video(rows, val)
-    logits_VM, truth = np.stack(list(videos.values())), _truth(list(videos), val, data)
-    return float(score(name, logits_VM, truth)[0])
+    logits_VM = np.stack(list(videos.values()))
+    classes: dict[str, set[int]] = {}
+    for e in val:
+        classes.setdefault(e.video, set()).update(e.classes)
+    labels = [sorted(classes[video]) for video in videos]
+    loss = mean_loss(logits_VM, _membership(labels, data), multi_label=data.multi_label)
+    return float(score(name, logits_VM, _membership(labels, data))[0]), loss
 
 
-def _best(grid: Sequence[Candidate], figures: Sequence[float | None], members: Team, *, only: bool) -> int:
-    alive = [i for i, figure in enumerate(figures) if figure is not None]
-    if only and not _diverged(grid, members):
+def mean_loss(logits_VM: NDArray[Any], truth: NDArray[Any], *, multi_label: bool) -> float:
+    """Mean cross entropy of int64 [V] labels, or mean binary cross entropy of 0/1 [V, M]; no smoothing."""
+    if multi_label:
+        return float(np.mean(np.logaddexp(0, logits_VM) - truth * logits_VM))
+    total_V = np.logaddexp.reduce(logits_VM, axis=1)
+    return float(np.mean(total_V - np.take_along_axis(logits_VM, truth[:, None], 1)[:, 0]))
+
+
+def _best(grid: Sequence[Candidate], judged: Sequence[tuple[float, float] | None], diverged: Sequence[int]) -> int:
+    """The cell of the best metric; of equals the one of least loss, then the first. A lone cell needs no judge."""
+    if len(grid) == 1 and not diverged:
         return 0
-    if not alive:
+    order = [(-found[0], found[1], i) for i, found in enumerate(judged) if found is not None]
+    if not order:
         raise ProbeFailedError(
             "every cell of the grid diverged, or no held-out video can be read: there is nothing to choose"
         )
-    return max(alive, key=lambda i: (figures[i], -i))
+    return min(order)[2]
 
 
 def _diverged(grid: Sequence[Candidate], members: Team) -> list[int]:
@@ -201,13 +220,6 @@ def _by_video(folds: Sequence[Fold], tested: Sequence[Sequence[Rows]]) -> tuple[
             for video in videos[0]
         ]
     return tuple(sorted(out, key=lambda row: row["id"]))
-
-
-def _truth(videos: Sequence[str], examples: Sequence[Example], data: DataSet) -> NDArray[Any]:
-    classes: dict[str, set[int]] = {}
-    for e in examples:
-        classes.setdefault(e.video, set()).update(e.classes)
-    return _membership([sorted(classes[video]) for video in videos], data)
 
 
 def _membership(classes: Sequence[Sequence[int]], data: DataSet) -> NDArray[Any]:
