@@ -54,7 +54,7 @@ def test_diving48(tmp_path: Path) -> None:
     data = load_dataset(tmp_path, "diving48")
     assert rows(data) == {"a_1": ("train", ["Back-Dive-NoTwis-PIKE"]), "b_1": ("test", ["Back-15som-05Twis-FREE"])}
     assert kinds(data) == {"missing file": ["b_1"], "wrong label": ["c_1"]}
-    assert data.epochs == 30
+    assert (data.epochs, data.batch_size) == (30, 32)
 
 
 def test_perception_test(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class DataSet:
     examples: tuple[Example, ...]
     multi_label: bool = False
     epochs: int = 10
+    batch_size: int = 32
     problems: tuple[Problem, ...] = ()
 
     def of(self, *splits: Split) -> list[Example]:
@@ -114,7 +115,8 @@ class Benchmark:
     """A known data set.
 
     Attributes:
-        num_classes: what a complete copy has. metric: the one to report first. epochs: of the paper's probe.
+        num_classes: what a complete copy has. metric: the one to report first. epochs, batch_size: of the paper's probe
+            (all GPUs together).
         layout: files it is read from, in words. reader: name of a function of ``benchmark_files``.
     """
 
@@ -122,47 +124,42 @@ class Benchmark:
     num_classes: int
     metric: str
     epochs: int
+    batch_size: int
     layout: str
     reader: str
     multi_label: bool = False
 
 
-def _known() -> dict[str, Benchmark]:
-    epic = "EPIC_100_{train,validation}.csv, EPIC_100_{verb,noun}_classes.csv; P01/videos/P01_01.MP4 or VIDEO.MP4 below"
-    rows = (
-        ("ssv2", 174, "top1", 10, "labels.json, train.json, validation.json; ID.webm below the folder", "ssv2"),
-        ("diving48", 48, "top1", 30, "Diving48_V2_{train,test}.json, Diving48_vocab.json; rgb/NAME.mp4", "diving48"),
-        ("perception_test", 63, "top1", 30, "*train*.json, *valid*.json of action segments; video_N.mp4", "perception"),
-        ("epic_verb", 97, "top1", 10, epic, "epic_verb"),
-        ("epic_noun", 300, "top1", 10, epic, "epic_noun"),
-        ("k400", 400, "top1", 10, "train.csv, val.csv (label, youtube_id, time_start, time_end, split)", "kinetics"),
-        ("hmdb51", 51, "top1", 30, "CLASS_test_split1.txt (NAME.avi 0|1|2); CLASS/NAME.avi", "hmdb51"),
-        (
-            "charades_ego",
-            157,
-            "map",
-            10,
-            "CharadesEgo_v1_{train,test}.csv, Charades_v1_classes.txt; ID.mp4",
-            "charades",
-        ),
-        ("ucf101", 101, "top1", 10, "classInd.txt, trainlist01.txt, testlist01.txt; CLASS/NAME.avi", "ucf101"),
-        ("jester", 27, "top1", 10, "jester-v1-{labels,train,validation}.csv; folders of frames ID/", "jester"),
-    )
-    return {
+_EPIC = "EPIC_100_{train,validation}.csv, EPIC_100_{verb,noun}_classes.csv; P01/videos/P01_01.MP4 or cut clips"
+_ROWS = (
+    # name, classes, metric, epochs, batch, reader, layout
+    ("ssv2", 174, "top1", 10, 32, "ssv2", "labels.json, train.json, validation.json; ID.webm"),
+    ("diving48", 48, "top1", 30, 32, "diving48", "Diving48_V2_{train,test}.json, Diving48_vocab.json; NAME.mp4"),
+    ("perception_test", 63, "top1", 30, 32, "perception", "*train*.json, *valid*.json of actions; video_N.mp4"),
+    ("epic_verb", 97, "top1", 10, 128, "epic_verb", _EPIC),
+    ("epic_noun", 300, "top1", 10, 128, "epic_noun", _EPIC),
+    ("k400", 400, "top1", 10, 128, "kinetics", "train.csv, val.csv (label, youtube_id, time_start, time_end)"),
+    ("hmdb51", 51, "top1", 30, 16, "hmdb51", "CLASS_test_split1.txt (NAME.avi 0|1|2); NAME.avi"),
+    ("charades_ego", 157, "map", 10, 128, "charades", "CharadesEgo_v1_{train,test}.csv, Charades_v1_classes.txt"),
+    ("ucf101", 101, "top1", 10, 128, "ucf101", "classInd.txt, trainlist01.txt, testlist01.txt; NAME.avi"),
+    ("jester", 27, "top1", 10, 128, "jester", "jester-v1-{labels,train,validation}.csv; folders of frames ID/"),
+)
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {
         name: Benchmark(
             name=name,
             num_classes=classes,
             metric=metric,
             epochs=epochs,
-            layout=layout,
+            batch_size=batch,
             reader=reader,
+            layout=layout,
             multi_label=metric == "map",
         )
-        for name, classes, metric, epochs, layout, reader in rows
+        for name, classes, metric, epochs, batch, reader, layout in _ROWS
     }
-
-
-BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(_known())
+)
 """Name -> benchmark. Where the test labels are not public, the published validation split is the test split."""
 
 
@@ -181,7 +178,7 @@ def load_dataset(root: Path, benchmark: str | None = None) -> DataSet:
     root = Path(root)
     if not root.is_dir():
         raise MediaNotFoundError(root, "no such folder of labelled videos")
-    epochs = 10
+    epochs, batch_size = 10, 32
     name = root.resolve().name
     if benchmark is None:
         reading = plain_files.read(root)
@@ -190,7 +187,8 @@ def load_dataset(root: Path, benchmark: str | None = None) -> DataSet:
         if known is None:
             raise InvalidArgumentError("benchmark", benchmark, f"one of {', '.join(BENCHMARKS)}")
         reader: Callable[[Path], Reading] = benchmark_files.READERS[known.reader]
-        reading, epochs, name = reader(root), known.epochs, benchmark
+        reading, name = reader(root), benchmark
+        epochs, batch_size = known.epochs, known.batch_size
         reading.multi_label = known.multi_label
     if not reading.examples:
         said = f" ({len(reading.problems)} problems, the first: {reading.problems[0]})" if reading.problems else ""
@@ -204,6 +202,7 @@ def load_dataset(root: Path, benchmark: str | None = None) -> DataSet:
         examples=tuple(sorted(reading.examples, key=lambda e: e.id)),
         multi_label=reading.multi_label,
         epochs=epochs,
+        batch_size=batch_size,
         problems=tuple(reading.problems),
     )
 

@@ -87,7 +87,7 @@ def run_probe(
     folds = make_folds(data, config.folds, config.views, seed=0)
     everyone = [e for fold in folds[:1] for e in (*fold.train, *fold.val, *fold.test.examples)]
     features = SharedFeatures.of(reader, members, everyone, torch.device(device))
-    recipe = config.recipe(data.epochs)
+    recipe = config.recipe(data.epochs, data.batch_size)
     parts = [len(_parts(config, recipe, fold, seed)[0]) for seed in range(config.seeds) for fold in folds]
     announce(recipe.epochs * sum(parts) + sum(len(members.mine(fold.test.examples)) for fold in folds))
     chosen = [

@@ -47,8 +47,8 @@ class ProbeConfig:
     """Runs; a seed decides the first weights, the order of the batches and what is held out."""
     epochs: int | None = None
     """Passes over the training set. None: the data set's own (10, or 30 for a few)."""
-    batch_size: int = 32
-    """Clips of a step."""
+    batch_size: int | None = None
+    """Clips of a step. None: the data set's own (32; 16 or 128 for some)."""
     lrs: tuple[float, ...] = ()
     """Learning rates of the grid. None given: the head's own."""
     weight_decays: tuple[float, ...] = ()
@@ -65,11 +65,12 @@ class ProbeConfig:
     def __post_init__(self) -> None:
         if self.head not in get_args(HeadName):
             raise InvalidArgumentError("head", self.head, f"one of {', '.join(get_args(HeadName))}")
-        for name in ("seeds", "batch_size", "views", "resamples"):
+        for name in ("seeds", "views", "resamples"):
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(name, getattr(self, name), "at least 1")
-        if self.epochs is not None and self.epochs < 1:
-            raise InvalidArgumentError("epochs", self.epochs, "at least 1")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InvalidArgumentError(name, getattr(self, name), "at least 1")
         if self.folds < 0 or self.folds == 1:
             raise InvalidArgumentError("folds", self.folds, "0, or at least 2")
         if not 0 < self.val_share < 1:
@@ -79,15 +80,15 @@ class ProbeConfig:
         if any(not 0 <= decay <= MOST for decay in self.weight_decays):
             raise InvalidArgumentError("weight_decays", self.weight_decays, f"0 to {MOST:g}")
 
-    def recipe(self, usual_epochs: int) -> Recipe:
+    def recipe(self, usual_epochs: int, usual_batch: int = 32) -> Recipe:
         """Everything the training loop needs: the paper's AdamW and schedule, or V-JEPA 2's cosine for its head."""
-        epochs = self.epochs or usual_epochs
+        epochs, batch_size = self.epochs or usual_epochs, self.batch_size or usual_batch
         if self.head == "knn":
-            return Recipe(cells=tuple({"k": float(k)} for k in NEIGHBOURS), epochs=1, batch_size=self.batch_size)
+            return Recipe(cells=tuple({"k": float(k)} for k in NEIGHBOURS), epochs=1, batch_size=batch_size)
         usual_lrs, usual_decays = GRIDS[self.head]
         grid = product(self.lrs or usual_lrs, self.weight_decays or usual_decays)
         cells = tuple({"lr": lr, "weight_decay": decay} for lr, decay in grid)
-        recipe = Recipe(cells=cells, epochs=epochs, batch_size=self.batch_size)
+        recipe = Recipe(cells=cells, epochs=epochs, batch_size=batch_size)
         return (
             replace(recipe, schedule="cosine", final_lr=0.0, label_smoothing=0.0)
             if self.head == "attentive4"

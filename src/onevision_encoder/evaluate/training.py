@@ -130,9 +130,13 @@ class Trainer:
         head = make_head(self.head_name, width, self.num_classes, self.seed).to(self.features.device)
         recipe, cell = self.recipe, member.cell
         member.head = head
-        member.optimizer = torch.optim.AdamW(
-            head.parameters(), lr=cell["lr"], betas=recipe.betas, eps=recipe.eps, weight_decay=cell["weight_decay"]
-        )
+        matrices = [p for p in head.parameters() if p.ndim > 1]
+        others = [p for p in head.parameters() if p.ndim <= 1]  # biases and norms do not decay
+        groups = [
+            {"params": matrices, "weight_decay": cell["weight_decay"]},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        member.optimizer = torch.optim.AdamW(groups, lr=cell["lr"], betas=recipe.betas, eps=recipe.eps)
         member.logits = lambda batch: head(batch.x_NC, batch.cu_seqlens)
 
     def _step(self, member: Candidate, batch: Batch, truth_SM: Tensor, step: int, total: int) -> None:

@@ -48,9 +48,9 @@ def test_an_id_that_comes_twice_is_refused() -> None:
         TwiceTeam().gather_rows({"a": np.zeros(1), "b": np.zeros(1)}, ["a", "b"])
 
 
-def words(root: Path, out: Path) -> list[str]:
+def words(root: Path, out: Path, head: str) -> list[str]:
     options = ["eval", "probe", "--data", root, "--model", "tiny", "--policy", "dense", "--max-patches", 4]
-    options += ["--head", "attentive", "--seeds", 2, "--epochs", 2, "--batch-size", 5, "--lrs", "1e-3", "1e-2", "3e-3"]
+    options += ["--head", head, "--seeds", 2, "--epochs", 2, "--batch-size", 5, "--lrs", "1e-3", "1e-2", "3e-3"]
     options += ["--weight-decays", "0", "--dtype", "float32", "--device", "cpu", "--out", out]
     return [str(word) for word in options]
 
@@ -73,16 +73,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_two_processes_give_the_report_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("head", ["attentive", *(pytest.param(h, marks=pytest.mark.slow) for h in ("linear", "knn"))])
+def test_two_processes_give_the_report_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str) -> None:
     root = folder_of_classes(tmp_path / "data", 7)  # 14 to train, 6 to test: uneven batches and shares
     (root / "test/dark/test001.mp4").write_bytes(b"no video")
     (root / "train/bright/train003.mp4").write_bytes(b"no video")
     port = free_port()
-    pair = [start(words(root, tmp_path / "2"), rank, 2, port) for rank in range(2)]
+    pair = [start(words(root, tmp_path / "2", head), rank, 2, port) for rank in range(2)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert main(words(root, tmp_path / "1")) == 1
+        assert main(words(root, tmp_path / "1", head)) == 1
     finally:
         torch.set_num_threads(threads)
     assert "2 clips could not be read" in capsys.readouterr().err
