@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return int(_parse(words, _verbs(words)).run())
+        return int(_verb_of(words).run())
     except OneVisionError as error:
         print(f"ove: {error}", file=sys.stderr)
         return 2
@@ -31,6 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _verb_of(words: list[str]) -> Any:
+    if words[:1] == ["eval"]:
+        from onevision_encoder.cli.evaluation import Eval, eval_verbs
+
+        return _parse(words[1:], eval_verbs(), prog="ove eval", about=Eval.__doc__ or "")
+    about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
+    return _parse(words, _verbs(words), prog="ove", about=about)
+
+
 def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
     from onevision_encoder.cli.doctor import Doctor
 
@@ -38,6 +47,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         return {"doctor": Doctor}
     from onevision_encoder.cli.convert import Convert
     from onevision_encoder.cli.encode import Encode
+    from onevision_encoder.cli.evaluation import Eval
     from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
     from onevision_encoder.cli.preview import Preview
@@ -52,11 +62,12 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "view": View,
         "convert": Convert,
         "export": Export,
+        "eval": Eval,
         "doctor": Doctor,
     }
 
 
-def _parse(words: list[str], verbs: dict[str, Callable[..., Any]]) -> Any:
+def _parse(words: list[str], verbs: dict[str, Callable[..., Any]], *, prog: str, about: str) -> Any:
     """The verb that the words name, with its options; help and complaints raise SystemExit."""
     import tyro
 
@@ -65,6 +76,5 @@ def _parse(words: list[str], verbs: dict[str, Callable[..., Any]]) -> Any:
         raise SystemExit(0)
     flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     if words and words[0] in verbs:  # parsed alone, a verb's complaints name the option and nothing else
-        return tyro.cli(verbs[words[0]], prog=f"ove {words[0]}", args=words[1:], config=flags)
-    about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
-    return tyro.extras.subcommand_cli_from_dict(verbs, prog="ove", description=about, args=words, config=flags)
+        return tyro.cli(verbs[words[0]], prog=f"{prog} {words[0]}", args=words[1:], config=flags)
+    return tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, description=about, args=words, config=flags)

@@ -1,4 +1,4 @@
-"""The evaluation room: encoders under one protocol, judged the same way. Names load torch when first used."""
+"""The evaluation room: frozen encoders judged by probes, exactly and repeatably. Names load torch when first used."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.backbone import Features as Features
     from onevision_encoder.evaluate.backbones import known_backbones as known_backbones
     from onevision_encoder.evaluate.backbones import load_backbone as load_backbone
+    from onevision_encoder.evaluate.datasets import BENCHMARKS as BENCHMARKS
+    from onevision_encoder.evaluate.datasets import DataSet as DataSet
+    from onevision_encoder.evaluate.datasets import Example as Example
+    from onevision_encoder.evaluate.datasets import load_dataset as load_dataset
+    from onevision_encoder.evaluate.distributed import joined as joined
+    from onevision_encoder.evaluate.feature_cache import FeatureCache as FeatureCache
+    from onevision_encoder.evaluate.features import EncoderBackbone as EncoderBackbone
+    from onevision_encoder.evaluate.features import FeatureReader as FeatureReader
+    from onevision_encoder.evaluate.metrics import interval as interval
+    from onevision_encoder.evaluate.metrics import score as score
+    from onevision_encoder.evaluate.probe import ProbeResult as ProbeResult
+    from onevision_encoder.evaluate.probe import run_probe as run_probe
+    from onevision_encoder.evaluate.probe_config import ProbeConfig as ProbeConfig
+    from onevision_encoder.evaluate.report import write_report as write_report
+    from onevision_encoder.evaluate.verification import verify as verify
 
 _HOME = {
     "Backbone": "backbone",
@@ -19,6 +34,21 @@ _HOME = {
     "Features": "backbone",
     "known_backbones": "backbones",
     "load_backbone": "backbones",
+    "BENCHMARKS": "datasets",
+    "DataSet": "datasets",
+    "EncoderBackbone": "features",
+    "Example": "datasets",
+    "FeatureCache": "feature_cache",
+    "FeatureReader": "features",
+    "ProbeConfig": "probe_config",
+    "ProbeResult": "probe",
+    "interval": "metrics",
+    "joined": "distributed",
+    "load_dataset": "datasets",
+    "run_probe": "probe",
+    "score": "metrics",
+    "verify": "verification",
+    "write_report": "report",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -1,0 +1,23 @@
+"""`ove eval VERB`: the verbs that judge encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def eval_verbs() -> dict[str, Callable[..., Any]]:
+    """Verb -> its options."""
+    from onevision_encoder.cli.eval_probe import Probe
+    from onevision_encoder.cli.eval_verify import Verify
+
+    return {"probe": Probe, "verify": Verify}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Judge encoders on labelled videos: probe, verify (see ove eval --help)."""
+
+    def run(self) -> int:
+        raise AssertionError("words after eval are parsed by the verbs of eval_verbs()")
