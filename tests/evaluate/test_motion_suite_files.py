@@ -20,8 +20,8 @@ from one_frame import Z_999, chance_interval, kernel_ridge, ridge
 from test_motion_suite_chance import accuracies
 
 from onevision_encoder.codec import read_with_signals
-from onevision_encoder.errors import InvalidArgumentError, WriteError
-from onevision_encoder.evaluate import MotionSuite, make_suite, suite_clips
+from onevision_encoder.errors import InvalidArgumentError, UnsupportedCodecError, WriteError
+from onevision_encoder.evaluate import MotionSuite, make_suite, motion_codecs, suite_clips
 from onevision_encoder.evaluate.motion_codecs import Coding, write_clip
 from onevision_encoder.evaluate.motion_families import FAMILIES
 from onevision_encoder.evaluate.motion_objects import Blob
@@ -265,6 +265,15 @@ def test_coding_settings_reach_the_encoder(tmp_path: Path) -> None:
                 keys = [i for i, frame in enumerate(container.decode(video=0)) if frame.key_frame]
             assert {0, 12, 24} <= set(keys), (codec, keys)
         assert sizes[1] < 0.6 * sizes[0], codec
+
+
+def test_a_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(motion_codecs._ENCODERS, "vp9", ("libabsent", ".webm", (26, 46)))
+    coding = Coding(codec="vp9", quality=30, gop=12, fps=25)
+    with pytest.raises(UnsupportedCodecError, match=r"no encoder libabsent for vp9"):
+        write_clip(tmp_path / "x.webm", iter([]), 56, coding)
+    with pytest.raises(WriteError, match="nowhere"):
+        write_clip(tmp_path / "nowhere" / "x.mp4", [np.zeros((56, 56, 3), np.uint8)], 56, replace(coding, codec="h264"))
 
 
 @pytest.fixture(scope="module", params=["development", "held_out"])

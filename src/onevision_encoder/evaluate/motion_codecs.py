@@ -73,7 +73,7 @@ def write_clip(path: Path, frames: Iterable[NDArray[np.uint8]], size: int, codin
     encoder = _ENCODERS[coding.codec][0]
     try:
         av.codec.Codec(encoder, "w")
-    except av.error.FFmpegError as error:
+    except av.codec.codec.UnknownCodecError as error:
         raise UnsupportedCodecError(
             path, f"this build of FFmpeg has no encoder {encoder} for {coding.codec}"
         ) from error
