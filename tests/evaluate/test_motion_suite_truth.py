@@ -194,6 +194,23 @@ def test_jumps_are_as_many_as_they_say(family: FamilyName) -> None:
 
 
 @pytest.mark.parametrize("family", BOTH)
+def test_sixteen_frames_tell_events_apart_and_no_cut_hides_one(family: FamilyName) -> None:
+    config = replace(PLAIN[family], frames=(32, 64), nuisances=("cut",))
+    gaps, cuts = 0, 0
+    for index in range(1200):
+        plan = config.plan("train", index)
+        events = plan.path.events
+        for (_, _, end), (_, start, _) in pairwise(events):
+            assert start - end >= plan.frames // 16
+            gaps += 1
+        for _, start, end in events:
+            assert 0 < start < end < plan.frames
+            assert plan.cut is None or plan.cut > end or plan.cut <= start
+            cuts += plan.cut is not None
+    assert min(gaps, cuts) > 50
+
+
+@pytest.mark.parametrize("family", BOTH)
 def test_two_events_come_in_the_order_they_say(family: FamilyName) -> None:
     for label in (label for label in FAMILIES[family].labels if label.startswith("order")):
         for nth in range(2):

@@ -183,13 +183,17 @@ def _sway(family: Family, t: NDArray[np.float64], rng: np.random.Generator) -> N
 
 
 def _eventful(family: Family, kind: str, rest: str, frames: int, rng: np.random.Generator) -> MotionPath:
-    """Short events, each inside a part of the clip of its own, at rest between them."""
+    """Short events, each in the middle of a part of the clip of its own.
+
+    The rest between two is at least a sixteenth of the clip, so that 16 evenly spread frames still tell them apart.
+    """
     names = rest.split("_") if kind == "order" else ["dash"] * int(rest)
     edges, length = slot_edges(frames), family.event_frames
     shift_T2, turn_T, swell_T = np.zeros((frames, 2)), np.zeros(frames), np.zeros(frames)
     events = []
     for name, slot in zip(names, np.sort(rng.choice(SLOTS, len(names), replace=False)), strict=True):
-        start = int(rng.integers(edges[slot] + 1, edges[slot + 1] - length))
+        free = edges[slot + 1] - edges[slot] - 1 - length
+        start = edges[slot] + int(rng.integers(-(-free // 4), free - free // 4 + 1))
         done_T = np.clip((np.arange(frames) - start) / length, 0, 1)
         angle, sign = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
         if name == "dash":
