@@ -104,3 +104,14 @@ PROBES: dict[str, Callable[[Features, Labels, Features], Labels]] = {
     "kernel_ridge": kernel_ridge,
     "nearest": nearest,
 }
+
+
+def accuracies(pictures: NDArray[np.uint8], label_N: Labels, train: int) -> dict[tuple[str, str], float]:
+    """Of every probe on every feature, trained on the first ``train`` pictures, on the others."""
+    out = {}
+    for feature, describe in FEATURES.items():
+        x = describe(pictures)
+        for probe, predict in PROBES.items():
+            right = predict(x[:train], label_N[:train], x[train:]) == label_N[train:]
+            out[feature, probe] = float(right.mean())
+    return out

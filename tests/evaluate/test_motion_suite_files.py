@@ -16,8 +16,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from one_frame import Z_999, chance_interval, kernel_ridge, ridge
-from test_motion_suite_chance import accuracies
+from one_frame import Z_999, accuracies, chance_interval, kernel_ridge, ridge
 
 from onevision_encoder.codec import read_with_signals
 from onevision_encoder.errors import InvalidArgumentError, UnsupportedCodecError, WriteError
@@ -88,9 +87,11 @@ def test_a_file_shows_the_frames_that_were_drawn(made: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_files_with_any_number_of_workers(made: Path, tmp_path: Path) -> None:
-    again = make_suite(tmp_path / "again", SMALL, workers=2).parent
-    assert (again / "labels.jsonl").read_bytes() == (made / "labels.jsonl").read_bytes()
-    for row in read_rows(made):
+    again = make_suite(tmp_path / "again", replace(SMALL, clips_per_class=(0, 0, 1)), workers=2).parent
+    rows = [row for row in read_rows(made) if row["split"] == "test"]
+    assert read_rows(again) == rows
+    assert (again / "test.csv").read_bytes() == (made / "test.csv").read_bytes()
+    for row in rows:
         first, second = ((folder / row["file"]).read_bytes() for folder in (made, again))
         assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest(), row["file"]
 
@@ -278,21 +279,21 @@ def test_a_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module", params=["development", "held_out"])
 def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = MotionSuite(family=request.param, final=True, clips_per_class=(30, 0, 15))
+    config = MotionSuite(family=request.param, final=True, frames=(32, 48), clips_per_class=(20, 0, 10))
     return make_suite(tmp_path_factory.mktemp("large") / request.param, config, workers=2).parent
 
 
 @pytest.mark.slow
 def test_files_tell_the_class_by_motion_and_by_no_single_frame(large: Path) -> None:
     rows = read_rows(large)
-    label_N, train = np.array([row["label_id"] for row in rows]), 600
+    label_N, train = np.array([row["label_id"] for row in rows]), 400
     low, high = chance_interval(len(rows) - train, 20)
     x = np.array([motion_features(large / row["file"]) for row in rows])
     seen = {
         p.__name__: np.mean(p(x[:train], label_N[:train], x[train:]) == label_N[train:]) for p in (ridge, kernel_ridge)
     }
     print(f"\n{large.name}: chance {1 / 20}, {low:.3f}-{high:.3f}; motion of blocks {seen}")
-    assert max(seen.values()) > 0.4
+    assert max(seen.values()) > 0.3
     clips = [decoded(large / row["file"]) for row in rows]
     for where, place in (("first", 0.0), ("middle", 0.5), ("last", 1.0)):
         pictures = np.stack([c[round(place * (len(c) - 1))] for c in clips])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from onevision_encoder.evaluate.motion_suite import SPLITS, MotionSuite, make_suite
@@ -36,6 +36,4 @@ class EvalSuite(MotionSuite):
     @property
     def suite(self) -> MotionSuite:
         """The options that decide the clips."""
-        from dataclasses import fields
-
         return MotionSuite(**{f.name: getattr(self, f.name) for f in fields(MotionSuite)})
