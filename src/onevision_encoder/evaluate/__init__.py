@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.features import FeatureReader as FeatureReader
     from onevision_encoder.evaluate.metrics import interval as interval
     from onevision_encoder.evaluate.metrics import score as score
+    from onevision_encoder.evaluate.motion_suite import MotionClip as MotionClip
+    from onevision_encoder.evaluate.motion_suite import MotionSuite as MotionSuite
+    from onevision_encoder.evaluate.motion_suite import make_suite as make_suite
+    from onevision_encoder.evaluate.motion_suite import suite_clips as suite_clips
     from onevision_encoder.evaluate.probe import ProbeResult as ProbeResult
     from onevision_encoder.evaluate.probe import run_probe as run_probe
     from onevision_encoder.evaluate.probe_config import ProbeConfig as ProbeConfig
@@ -49,6 +53,10 @@ _HOME = {
     "score": "metrics",
     "verify": "verification",
     "write_report": "report",
+    "MotionClip": "motion_suite",
+    "MotionSuite": "motion_suite",
+    "make_suite": "motion_suite",
+    "suite_clips": "motion_suite",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -143,7 +143,9 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], times: Sequence
         stream = container.add_stream("libx264", rate=_rate(ticks))
         stream.height, stream.width, _ = first.shape
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18", "preset": "medium", "bf": "0", "threads": "1"}  # threads change the bytes
+        # Threads change the bytes, and so does, now and then, the look-ahead of macroblock trees.
+        stream.options = {"crf": "18", "preset": "medium", "bf": "0", "threads": "1"}
+        stream.options |= {"x264-params": "mbtree=0:sync-lookahead=0"}
         context = stream.codec_context
         context.time_base = Fraction(1, TICKS)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
