@@ -31,7 +31,7 @@ from bench_signals import load_judge
 from numpy.typing import NDArray
 
 from onevision_encoder.codec import compute_signals
-from onevision_encoder.selection import SelectionConfig, saliency, select, world
+from onevision_encoder.selection import SelectionConfig, appearance, saliency, select, world
 from onevision_encoder.types import CodecSignals, FrameSequence, Kind, Selection
 from onevision_encoder.video import Sizing, frames_from_array, read_video
 
@@ -111,6 +111,11 @@ QUESTIONS: dict[str, list[Choice]] = {
             _choice(f"weight {w}", lambda w=w: _constant(saliency, "NO_EVENT_WEIGHT", w))
             for w in (0.05, 0.25, 0.5, 1.0)
         ),
+    ],
+    "What appears and stays: least change of level": [
+        _choice("48 grey levels (as shipped)"),
+        *(_choice(f"{n}", lambda n=n: _constant(appearance, "LEAST_STEP", n)) for n in (16.0, 32.0)),
+        _choice("not counted", lambda: _constant(appearance, "LEAST_STEP", 256.0)),
     ],
     "Noise floor": [
         _choice("absolute, raised to the clip's noise (as shipped)"),

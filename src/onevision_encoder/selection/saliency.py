@@ -17,7 +17,9 @@ Axes: T frames, y x cells of 8x8 pixels, h w units (patches, or 2x2 blocks of th
    frame, so that a quiet frame stays quiet. ``fused`` is the mean of motion and residual on that scale.
 5. **Intra cells** inside an inter frame. Their motion is unknown; the residual stands for it, at half its weight,
    because what an intra cell leaves is texture for the larger part.
-6. **No event.** A small part of the weight remains for cells whose content came in over the border with the camera, and
+6. **What appears and stays** (:mod:`onevision_encoder.selection.appearance`) counts by its change of level, at that
+   half weight too: a coder draws a flat window or a title with next to no bits. Not in frames whose light changes.
+7. **No event.** A small part of the weight remains for cells whose content came in over the border with the camera, and
    for cells that show what the same place in the world showed before (:mod:`onevision_encoder.selection.world`):
    the camera explains the first, the world's own past the second. Where nothing else happens they are still read.
    The same goes for the mixtures of a dissolve, which its two ends explain
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 
 from onevision_encoder.codec import ScoreName, cells_to_patches, frame_difference
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
+from onevision_encoder.selection.appearance import appeared
 from onevision_encoder.selection.camera import CameraMotion, fit_camera
 from onevision_encoder.selection.config import Camera
 from onevision_encoder.selection.dissolve import find_dissolves
@@ -56,6 +59,8 @@ uncovers (bits over a pan of 12 px: 0.80 of the tokens with 0.25, 0.87 with 0.15
 are what is read where nothing else happens."""
 UNKNOWN_WEIGHT = 0.5
 """Tried 0.1 to 1 on pans over texture and on a static street scene: 0.35 to 0.5 is a flat optimum."""
+APPEARED_SCALE = 10.0
+"""Grey levels; for scores that grade no residual."""
 FLAT_SLOPE = 1.0
 """Slope in grey levels per pixel that sensor noise alone makes; half of a vector counts at three times that."""
 LEAST_TRUST = 0.1
@@ -176,8 +181,20 @@ def _cells(
         motion_Tyx, facts["motion"] = _graded(visible_Tyx, inter_Tyx, FLOORS["motion"])
         mixed_Tyx = motion_Tyx if score == "motion" else (motion_Tyx + value_Tyx) / 2
         value_Tyx = np.where(inter_Tyx, mixed_Tyx, value_Tyx)
+    steady_Tyx = ranked_T[:, None, None] & content_yx
+    steady_Tyx[list(light)] = False
+    value_Tyx = np.maximum(value_Tyx, _new_and_still(frames, signals, steady_Tyx, facts))
     known_Tyx = entered_Tyx | seen_before(frames, signals, slope_Tyx, moved, value_Tyx > SIGNIFICANT)
     return np.where(known_Tyx, value_Tyx * np.float32(NO_EVENT_WEIGHT), value_Tyx), facts
+
+
+def _new_and_still(frames: FrameSequence, signals: CodecSignals, steady_Tyx: Mask, facts: dict[str, Any]) -> Floats:
+    """What appeared and stays, on the scale of residuals, at the weight of cells whose motion is unknown."""
+    if signals.interval != "sample":  # it is found between samples
+        return np.zeros_like(signals.residual_Tyx)
+    step_Tyx = appeared(frames.luma_THW) * steady_Tyx
+    scale = np.float32(facts.get("residual", {"scale": APPEARED_SCALE})["scale"])
+    return step_Tyx / (step_Tyx + scale) * np.float32(UNKNOWN_WEIGHT)
 
 
 def _content(frames: FrameSequence, signals: CodecSignals) -> Mask:
