@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hub_folders import edit_json, original_folder, poison
+from hub_folders import edit_json, original_folder, poison, write_json
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, dynamic_module_utils
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.utils import is_flash_attn_3_available
@@ -88,6 +90,25 @@ def test_remote_code_of_an_image_processor_that_has_no_type_is_not_run(folder: P
     file.write_text(json.dumps({"auto_map": settings["auto_map"]}), encoding="utf-8")
     assert type(AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)) is OneVisionEncoderImageProcessor
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("auto", AUTO)
+@pytest.mark.parametrize("files", ["original", "ours"])
+def test_remote_code_of_a_subfolder_is_not_run(folder: Path, auto: Any, files: str) -> None:
+    """Only the subfolder holds the encoder: the ``config.json`` at the top is another model's, or missing."""
+    if files == "ours":
+        OneVisionEncoderProcessor().save_pretrained(folder)
+        write_json(folder.parent / "config.json", {"model_type": "bert"})
+    marker = poison(folder)
+    shutil.copy(folder / "poison.py", folder.parent)  # where transformers looks for it
+    made = auto.from_pretrained(folder.parent, subfolder=folder.name, trust_remote_code=True)
+    assert not marker.exists()
+    clip = auto is AutoImageProcessor and files == "original"
+    assert type(made).__module__.split(".")[0] == ("transformers" if clip else "onevision_encoder")
+    edit_json(folder / "config.json", model_type="somebody_elses")
+    if files == "original":
+        with pytest.raises(RuntimeError, match="remote code ran"):
+            auto.from_pretrained(folder.parent, subfolder=folder.name, trust_remote_code=True)
 
 
 def test_the_poison_works_and_other_models_are_left_alone(folder: Path) -> None:

@@ -15,6 +15,7 @@ from transformers import PretrainedConfig
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ProcessorMixin
 
+from onevision_encoder.hub.options import hub_arguments
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 
 ENTRY = "auto_map"
@@ -24,7 +25,6 @@ _READERS = (
     (ImageProcessingMixin, "get_image_processor_dict"),
     (ProcessorMixin, "get_processor_dict"),
 )
-_HUB_ARGUMENTS = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
 
 
 def ignore_remote_code() -> None:
@@ -38,9 +38,8 @@ def ignore_remote_code() -> None:
 def _ignoring(read: Any) -> Any:
     @functools.wraps(read)
     def reader(cls: type, source: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        where = {name: value for name, value in kwargs.items() if name in _HUB_ARGUMENTS}
         settings, rest = read(cls, source, **kwargs)
-        if ENTRY in settings and _is_ours(settings, source, where):
+        if ENTRY in settings and _is_ours(settings, source, hub_arguments(kwargs)):
             settings = {name: value for name, value in settings.items() if name != ENTRY}
         return settings, rest
 
