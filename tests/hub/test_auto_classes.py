@@ -11,9 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from hub_folders import edit_json, original_folder, poison, write_json
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, dynamic_module_utils
+from hub_folders import AUTO_MAPS, ORIGINAL_IMAGES, edit_json, original_folder, pillow_clip, poison, write_json
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    BertConfig,
+    dynamic_module_utils,
+)
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.processing_utils import ProcessorMixin
 from transformers.utils import is_flash_attn_3_available
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionEncoderModel, OneVisionEncoderProcessor
@@ -142,3 +150,23 @@ def test_from_pretrained_of_our_own_classes_ignores_remote_code(folder: Path) ->
 def test_missing_attention_kernel_says_what_to_write_instead(folder: Path) -> None:
     with pytest.raises(InvalidArgumentError, match='attn_implementation="sdpa"'):
         AutoModel.from_pretrained(folder, attn_implementation="flash_attention_3")
+
+
+@pytest.mark.parametrize(
+    ("reader", "file", "settings"),
+    [
+        (BertConfig.get_config_dict, "config.json", {"model_type": "bert", "hidden_size": 96}),
+        (pillow_clip().get_image_processor_dict, "preprocessor_config.json", ORIGINAL_IMAGES),
+        (ProcessorMixin.get_processor_dict, "processor_config.json", {"processor_class": "LlavaProcessor"}),
+    ],
+)
+def test_other_models_name_the_argument_of_a_reader(
+    reader: Any, file: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    register_auto_classes()
+    write_json(tmp_path / file, {**settings, "auto_map": AUTO_MAPS[file]})
+    wrapped = getattr(reader.__self__, reader.__name__)  # as anybody takes it from now on
+    found, rest = wrapped(pretrained_model_name_or_path=str(tmp_path), unused=1)
+    assert {name: found[name] for name in settings} == settings
+    assert found["auto_map"] == AUTO_MAPS[file]
+    assert rest["unused"] == 1
