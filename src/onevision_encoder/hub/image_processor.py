@@ -16,6 +16,7 @@ from onevision_encoder.hub.options import (
     ImageLayout,
     ReturnTensors,
     check_choice,
+    check_effect,
     check_options,
     hub_arguments,
     settings_among,
@@ -104,9 +105,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         check_choice("layout", layout, ImageLayout)
         check_choice("return_tensors", return_tensors, ReturnTensors)
         recipe = options.get("recipe", self.sizing.recipe)
-        for name, of in (("max_patches", "native"), ("side", "letterbox")):
-            if name in options and recipe != of:
-                raise InvalidArgumentError(name, options[name], f"for recipe={of!r} only; here it is {recipe!r}")
+        check_effect(options, [recipe])
         layout = layout or self.layout or ("dense" if recipe in _DENSE_RECIPES else "packed")
         parts: list[tuple[Modality, PatchTokens]] = [("image", part) for part in self.tokens(images, **options)]
         make = dense_inputs if layout == "dense" else packed_inputs

@@ -25,6 +25,9 @@ FRAME_OPTIONS = frozenset(option.name for part in (Sampling, Sizing) for option 
 IMAGE_OPTIONS = ("recipe", "max_patches", "side", "merge", "order")
 """Options that mean for an image what they mean for a video."""
 
+_OF_ONE_RECIPE = {"max_patches": "native", "side": "letterbox"}
+"""Options that one recipe alone looks at."""
+
 _POLICIES = {"codec": ("codec",), "frames": ("dense", "uniform", "uniform_lowres"), "tiled": ("tiled",)}
 _COUNTS = {"num_frames", "fps"}
 _MEANT = {
@@ -86,6 +89,15 @@ def check_options(given: Mapping[str, Any], accepted: Iterable[str]) -> None:
             if name in _BESIDE:
                 hint = f"; {_BESIDE[name]}. "
             raise InvalidArgumentError(name, brief(value), f"no such option{hint}Accepted are {', '.join(names)}")
+
+
+def check_effect(given: Mapping[str, Any], recipes: Iterable[str]) -> None:
+    """Raise InvalidArgumentError for a size that none of the recipes, those of all that was given, looks at."""
+    used = sorted(set(recipes))
+    for name, recipe in _OF_ONE_RECIPE.items():
+        if name in given and recipe not in used:
+            here = " and ".join(map(repr, used))
+            raise InvalidArgumentError(name, given[name], f"for recipe={recipe!r} only; here it is {here}")
 
 
 def check_choice(name: str, value: object, choices: Any) -> None:
