@@ -19,6 +19,7 @@ from onevision_encoder.hub.options import (
     check_effect,
     check_options,
     hub_arguments,
+    plain,
     settings_among,
 )
 from onevision_encoder.hub.recipes import clip_settings, original_settings
@@ -72,7 +73,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         super().__init__()
         check_options(unknown, _FIELDS)
         check_choice("layout", layout, ImageLayout)
-        self.normalization = Normalization(mean=tuple(image_mean), std=tuple(image_std))
+        self.normalization = Normalization(mean=image_mean, std=image_std)  # type: ignore[arg-type]
         self.sizing = Sizing(patch=patch_size, recipe=recipe, max_patches=max_patches, side=side, merge=merge)  # type: ignore[arg-type]
         self.layout = layout
 
@@ -113,7 +114,9 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
 
     def tokens(self, images: Any, *, order: str = "raster", **options: Any) -> list[PatchTokens]:
         """Every patch of each image, uint8, before normalisation."""
-        values = {name: options.get(name, getattr(self.sizing, name)) for name in IMAGE_OPTIONS if name != "order"}
+        check_options(options, IMAGE_OPTIONS)
+        saved = {name: getattr(self.sizing, name) for name in IMAGE_OPTIONS if name != "order"}
+        values = plain({**saved, **options})
         sizing = Sizing(patch=self.sizing.patch, **values)
         every = SelectionConfig(policy="dense", budget="100%", order=order)  # type: ignore[arg-type]
         parts = []

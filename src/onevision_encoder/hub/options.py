@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection.config import AUTO_BUDGET
 from onevision_encoder.tokens.pipeline import TokenizeConfig
@@ -100,6 +102,11 @@ def check_effect(given: Mapping[str, Any], recipes: Iterable[str]) -> None:
             raise InvalidArgumentError(name, given[name], f"for recipe={recipe!r} only; here it is {here}")
 
 
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy as Python's: they are saved as JSON, and not every check knows them."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+
+
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise InvalidArgumentError unless ``value`` is None or one of the Literal ``choices``."""
     if value is not None and value not in get_args(choices):
@@ -126,7 +133,7 @@ def video_config(
         InvalidArgumentError: a value out of range; a backend and a policy that exclude each other.
     """
     check_choice("video_backend", backend, VideoBackend)
-    options = {**defaults, **given, "patch": patch}
+    options = plain({**defaults, **given, "patch": patch})
     if backend is None and "policy" not in options:
         backend = usual
     if backend is not None:

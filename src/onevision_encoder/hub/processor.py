@@ -23,6 +23,7 @@ from onevision_encoder.hub.options import (
     check_effect,
     check_options,
     hub_arguments,
+    plain,
     settings_among,
     video_config,
     video_options,
@@ -65,7 +66,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             image_processor = OneVisionEncoderImageProcessor.from_dict(image_processor.to_dict())
         super().__init__(image_processor)  # type: ignore[no-untyped-call]
         check_options(options, (*video_options(), "video_backend", "image_processor"))
-        self.video_backend, self.options = video_backend, dict(options)
+        self.video_backend, self.options = video_backend, plain(options)
         video_config(options, {}, backend=video_backend, usual=USUAL_BACKEND, patch=self.image_processor.patch_size)
 
     def video_config(self, video_backend: str | None = None, **options: Any) -> TokenizeConfig:
