@@ -67,5 +67,8 @@ def poison(folder: Path) -> Path:
 
 
 def edit_json(file: Path, **entries: Any) -> None:
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps({**settings, **entries}), encoding="utf-8")
+    write_json(file, {**json.loads(file.read_text(encoding="utf-8")), **entries})
+
+
+def write_json(file: Path, settings: dict[str, Any]) -> None:
+    file.write_text(json.dumps(settings), encoding="utf-8")

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hub_folders import edit_json, original_folder, poison
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor, dynamic_module_utils
+from hub_folders import AUTO_MAPS, ORIGINAL_IMAGES, edit_json, original_folder, pillow_clip, poison, write_json
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    BertConfig,
+    dynamic_module_utils,
+)
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.processing_utils import ProcessorMixin
 from transformers.utils import is_flash_attn_3_available
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionEncoderModel, OneVisionEncoderProcessor
@@ -90,6 +100,25 @@ def test_remote_code_of_an_image_processor_that_has_no_type_is_not_run(folder: P
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("auto", AUTO)
+@pytest.mark.parametrize("files", ["original", "ours"])
+def test_remote_code_of_a_subfolder_is_not_run(folder: Path, auto: Any, files: str) -> None:
+    """Only the subfolder holds the encoder: the ``config.json`` at the top is another model's, or missing."""
+    if files == "ours":
+        OneVisionEncoderProcessor().save_pretrained(folder)
+        write_json(folder.parent / "config.json", {"model_type": "bert"})
+    marker = poison(folder)
+    shutil.copy(folder / "poison.py", folder.parent)  # where transformers looks for it
+    made = auto.from_pretrained(folder.parent, subfolder=folder.name, trust_remote_code=True)
+    assert not marker.exists()
+    clip = auto is AutoImageProcessor and files == "original"
+    assert type(made).__module__.split(".")[0] == ("transformers" if clip else "onevision_encoder")
+    edit_json(folder / "config.json", model_type="somebody_elses")
+    if files == "original":
+        with pytest.raises(RuntimeError, match="remote code ran"):
+            auto.from_pretrained(folder.parent, subfolder=folder.name, trust_remote_code=True)
+
+
 def test_the_poison_works_and_other_models_are_left_alone(folder: Path) -> None:
     marker = poison(folder)
     edit_json(folder / "config.json", model_type="somebody_elses")
@@ -121,3 +150,23 @@ def test_from_pretrained_of_our_own_classes_ignores_remote_code(folder: Path) ->
 def test_missing_attention_kernel_says_what_to_write_instead(folder: Path) -> None:
     with pytest.raises(InvalidArgumentError, match='attn_implementation="sdpa"'):
         AutoModel.from_pretrained(folder, attn_implementation="flash_attention_3")
+
+
+@pytest.mark.parametrize(
+    ("reader", "file", "settings"),
+    [
+        (BertConfig.get_config_dict, "config.json", {"model_type": "bert", "hidden_size": 96}),
+        (pillow_clip().get_image_processor_dict, "preprocessor_config.json", ORIGINAL_IMAGES),
+        (ProcessorMixin.get_processor_dict, "processor_config.json", {"processor_class": "LlavaProcessor"}),
+    ],
+)
+def test_other_models_name_the_argument_of_a_reader(
+    reader: Any, file: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    register_auto_classes()
+    write_json(tmp_path / file, {**settings, "auto_map": AUTO_MAPS[file]})
+    wrapped = getattr(reader.__self__, reader.__name__)  # as anybody takes it from now on
+    found, rest = wrapped(pretrained_model_name_or_path=str(tmp_path), unused=1)
+    assert {name: found[name] for name in settings} == settings
+    assert found["auto_map"] == AUTO_MAPS[file]
+    assert rest["unused"] == 1

@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoProcessor
 import onevision_encoder
 from onevision_encoder import OneVisionEncoderProcessor, read_media, tokenize
 from onevision_encoder.errors import BudgetError, InvalidArgumentError, MediaNotFoundError, ShapeError
+from onevision_encoder.hub import OneVisionEncoderImageProcessor
 
 FRAMES = moving_square(frames=8)
 PICTURE = Image.fromarray(textured(60, 80))
@@ -76,6 +77,10 @@ def test_the_five_guesses(folder: Path) -> None:
         ({"videos": FRAMES, "layout": "flat"}, "'packed', 'dense'"),
         ({"videos": FRAMES, "return_tensors": "tf"}, "'pt'"),
         ({"images": PICTURE, "budget": 10}, "for videos only; an image takes .*max_patches"),
+        ({"videos": FRAMES, "side": 112}, "side=112 .*for recipe='letterbox' only; here it is 'native'"),
+        ({"images": PICTURE, "videos": FRAMES, "side": 112}, "for recipe='letterbox' only; here it is 'native'"),
+        ({"videos": FRAMES, "max_patches": 9, "recipe": "crop224"}, "max_patches=9 .*here it is 'crop224'"),
+        ({"images": PICTURE, "videos": FRAMES, "max_patches": 9, "recipe": "crop224"}, "recipe='native' only"),
         ({"images": PICTURE, "video_backend": "codec"}, "for videos only"),
         ({"images": read_media(FRAMES)}, "videos=FrameSequence"),
         ({"videos": tokenize(FRAMES), "budget": 10}, "without budget"),
@@ -88,6 +93,20 @@ def test_mistakes_say_what_to_write(
     monkeypatch.chdir(folder)
     with pytest.raises(InvalidArgumentError, match=message):
         OneVisionEncoderProcessor()(**call)
+
+
+def test_an_option_that_matters_to_one_of_images_and_videos_is_taken() -> None:
+    letterbox = OneVisionEncoderProcessor(OneVisionEncoderImageProcessor(recipe="letterbox"))
+    both = letterbox(images=PICTURE, videos=FRAMES, side=56, max_patches=20, return_metadata=True)
+    assert [clip.grid for clip in both.metadata.clips] == [(4, 4), (4, 4)]  # a 4 x 4 square; at most 20 of the videos
+    with pytest.raises(InvalidArgumentError, match="here it is 'letterbox'"):
+        letterbox(images=PICTURE, max_patches=20)
+    with pytest.raises(InvalidArgumentError, match="here it is 'native'"):
+        letterbox(videos=FRAMES, side=56)
+    videos = OneVisionEncoderProcessor(OneVisionEncoderImageProcessor(), recipe="letterbox")
+    assert videos(videos=FRAMES, side=56, return_metadata=True).metadata.clips[0].grid == (4, 4)
+    mixed = {"images": PICTURE, "videos": FRAMES, "return_metadata": True}
+    assert [clip.grid for clip in videos(**mixed, side=56).metadata.clips] == [(4, 6), (4, 4)]
 
 
 def test_other_errors_keep_their_types(folder: Path) -> None:

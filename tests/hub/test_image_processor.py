@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,11 +160,23 @@ def test_mistakes_are_named(images: object, options: dict[str, object], message:
         OneVisionEncoderImageProcessor()(picture(28, 28) if isinstance(images, str) else images, **options)
 
 
+def test_options_of_tokens_are_checked_too() -> None:
+    processor = OneVisionEncoderImageProcessor()
+    assert [len(part) for part in processor.tokens(picture(28, 56), max_patches=np.int64(2), order="block2")] == [2]
+    with pytest.raises(InvalidArgumentError, match="did you mean max_patches"):
+        processor.tokens(picture(28, 28), max_patch=9)
+
+
 def test_settings_that_no_recipe_has_are_refused() -> None:
     for wrong, message in (
         ({"do_center_crop": False}, "do_center_crop"),
         ({"resample": 2}, "bicubic"),
         ({"rescale_factor": 1.0}, "1/255"),
+        ({"rescale_factor": None}, "rescale_factor=None .*1/255"),
+        ({"rescale_factor": "1/255"}, "rescale_factor"),
+        ({"resample": None}, "resample"),
+        ({"size": [448, 448], "crop_size": [448, 448]}, "224, 448"),
+        ({"size": None}, "224, 448"),
         ({"size": {"shortest_edge": 336}}, "224, 448"),
         ({"crop_size": {"height": 448, "width": 224}}, "224, 448"),
         ({"image_processor_type": "ViTImageProcessor"}, "ViTImageProcessor"),
@@ -171,9 +184,40 @@ def test_settings_that_no_recipe_has_are_refused() -> None:
     ):
         with pytest.raises(InvalidArgumentError, match=message):
             OneVisionEncoderImageProcessor.from_dict({**ORIGINAL_IMAGES, **wrong})
-    for wrong_made in ({"image_std": (1, 1)}, {"image_std": (0, 1, 1)}, {"recipe": "square"}, {"max_patches": 0}):
-        with pytest.raises(InvalidArgumentError, match=next(iter(wrong_made))):
+    for wrong_made in ({"recipe": "square"}, {"max_patches": 0}, {"max_patches": None}, {"patch_size": "14"}):
+        with pytest.raises(InvalidArgumentError, match=next(iter(wrong_made)).partition("_size")[0]):
             OneVisionEncoderImageProcessor(**wrong_made)
+
+
+WRONG_NUMBERS = [0.5, None, "0.5", (1, 1), "abc", {0.1, 0.2, 0.3}, (True, False, True), (1, 1, float("inf"))]
+WRONG_NUMBERS += [(1, 1, float("nan")), (1, 1, 1j), (1, 1, None), np.ones(3, np.bool_), np.ones((3, 3)), torch.ones(3)]
+
+
+@pytest.mark.parametrize("name", ["image_mean", "image_std"])
+@pytest.mark.parametrize("wrong", WRONG_NUMBERS, ids=repr)
+def test_mean_and_std_are_three_finite_numbers(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=rf"{name}=.*three finite numbers"):
+        OneVisionEncoderImageProcessor(**{name: wrong})
+    with pytest.raises(InvalidArgumentError, match=name):
+        OneVisionEncoderImageProcessor.from_dict({**ORIGINAL_IMAGES, name: wrong})
+
+
+@pytest.mark.parametrize("std", [(0, 1, 1), (1, -1, 1)])
+def test_std_is_above_zero(std: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"image_std=.*above 0"):
+        OneVisionEncoderImageProcessor(image_std=std)
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
+    made = OneVisionEncoderImageProcessor(
+        patch_size=np.int64(14),  # type: ignore[arg-type]
+        max_patches=np.int32(50),  # type: ignore[arg-type]
+        image_mean=np.array((0.5, 0.25, 0), np.float32),  # type: ignore[arg-type]
+        image_std=[np.float16(1), np.int8(2), 4],
+    )
+    assert (made.normalization.mean, made.normalization.std) == ((0.5, 0.25, 0.0), (1.0, 2.0, 4.0))
+    made.save_pretrained(tmp_path)
+    assert OneVisionEncoderImageProcessor.from_pretrained(tmp_path).to_dict() == made.to_dict()
 
 
 def test_folders_round_trip_and_clip_reads_ours(tmp_path: Path) -> None:

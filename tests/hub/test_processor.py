@@ -218,6 +218,19 @@ def test_settings_survive_a_round_trip(name: str, tmp_path: Path, clip: Path) ->
     assert reader.from_pretrained(tmp_path, budget=30).video_config().selection.budget == 30
 
 
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
+    made = OneVisionEncoderProcessor(
+        num_frames=np.int64(4), max_patches=np.int32(30), fps=np.float32(2.5), budget=np.int64(60), seed=np.uint8(3)
+    )
+    plain = OneVisionEncoderProcessor(num_frames=4, max_patches=30, fps=2.5, budget=60, seed=3)
+    assert made.to_json_string() == plain.to_json_string()
+    assert made.video_config() == plain.video_config()
+    given = made.video_config(anchors=np.int64(2), num_frames=np.int64(5))
+    assert given == plain.video_config(anchors=2, num_frames=5)
+    made.save_pretrained(tmp_path)
+    assert OneVisionEncoderProcessor.from_pretrained(tmp_path).to_dict() == plain.to_dict()
+
+
 def test_processors_of_the_originals_folder_of_a_bare_model_and_of_a_preset(tmp_path: Path) -> None:
     original = AutoProcessor.from_pretrained(original_folder(tmp_path / "original"))
     assert original.image_processor.sizing.recipe == "image448"

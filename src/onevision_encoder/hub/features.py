@@ -6,6 +6,7 @@ Axes: N tokens of the pack, S segments (images, then videos), D = 3*p*p, B batch
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
+from onevision_encoder.hub.options import brief
 from onevision_encoder.model.embed import CLIP_MEAN, CLIP_STD, normalize_patches
 from onevision_encoder.tokens.packing import pack, unpack
 from onevision_encoder.tokens.patches import unpatchify
@@ -84,7 +86,10 @@ class EncoderInputs(BatchFeature):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Normalization:
-    """(x / 255 - mean) / std for each of R, G, B. Raises InvalidArgumentError unless 3 numbers each, std above 0."""
+    """(x / 255 - mean) / std for each of R, G, B.
+
+    Raises InvalidArgumentError unless each is a list, tuple or array of 3 finite numbers, those of std above 0.
+    """
 
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
@@ -92,11 +97,11 @@ class Normalization:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             values = getattr(self, name)
-            ok = isinstance(values, list | tuple) and len(values) == 3
-            if not (ok and all(isinstance(v, float | int) for v in values) and (name == "mean" or min(values) > 0)):
-                allowed = "three numbers, for R, G, B" + (", above 0" if name == "std" else "")
-                raise InvalidArgumentError(f"image_{name}", values, allowed)
-            object.__setattr__(self, name, tuple(float(v) for v in values))
+            three = _three_numbers(values)
+            if three is None or (name == "std" and min(three) <= 0):
+                allowed = "three finite numbers, for R, G, B" + (", above 0" if name == "std" else "")
+                raise InvalidArgumentError(f"image_{name}", brief(values), allowed)
+            object.__setattr__(self, name, three)
 
     def __call__(self, patches_ND: NDArray[np.uint8]) -> Tensor:
         """uint8 [N, D] in (channel, y, x) order -> float32. CLIP's numbers take the path of ``embed_tokens``."""
@@ -106,6 +111,17 @@ class Normalization:
         x_N3P = torch.unflatten(x_ND.to(torch.float32), 1, (3, -1)) / 255.0
         mean, std = torch.tensor(self.mean)[:, None], torch.tensor(self.std)[:, None]
         return ((x_N3P - mean) / std).flatten(1)
+
+
+def _three_numbers(values: Any) -> tuple[float, ...] | None:
+    """As floats, or None where they are anything but three finite numbers in an order."""
+    given = list(values) if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim) else []
+    if len(given) != 3:
+        return None
+    if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in given):
+        return None  # no bool of numpy is a Real
+    found = tuple(float(value) for value in given)
+    return found if all(map(math.isfinite, found)) else None
 
 
 def packed_inputs(parts: Parts, normalize: Normalization, *, return_tensors: str, metadata: bool) -> EncoderInputs:

@@ -16,8 +16,10 @@ from onevision_encoder.hub.options import (
     ImageLayout,
     ReturnTensors,
     check_choice,
+    check_effect,
     check_options,
     hub_arguments,
+    plain,
     settings_among,
 )
 from onevision_encoder.hub.recipes import clip_settings, original_settings
@@ -71,7 +73,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         super().__init__()
         check_options(unknown, _FIELDS)
         check_choice("layout", layout, ImageLayout)
-        self.normalization = Normalization(mean=tuple(image_mean), std=tuple(image_std))
+        self.normalization = Normalization(mean=image_mean, std=image_std)  # type: ignore[arg-type]
         self.sizing = Sizing(patch=patch_size, recipe=recipe, max_patches=max_patches, side=side, merge=merge)  # type: ignore[arg-type]
         self.layout = layout
 
@@ -104,9 +106,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
         check_choice("layout", layout, ImageLayout)
         check_choice("return_tensors", return_tensors, ReturnTensors)
         recipe = options.get("recipe", self.sizing.recipe)
-        for name, of in (("max_patches", "native"), ("side", "letterbox")):
-            if name in options and recipe != of:
-                raise InvalidArgumentError(name, options[name], f"for recipe={of!r} only; here it is {recipe!r}")
+        check_effect(options, [recipe])
         layout = layout or self.layout or ("dense" if recipe in _DENSE_RECIPES else "packed")
         parts: list[tuple[Modality, PatchTokens]] = [("image", part) for part in self.tokens(images, **options)]
         make = dense_inputs if layout == "dense" else packed_inputs
@@ -114,7 +114,9 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
 
     def tokens(self, images: Any, *, order: str = "raster", **options: Any) -> list[PatchTokens]:
         """Every patch of each image, uint8, before normalisation."""
-        values = {name: options.get(name, getattr(self.sizing, name)) for name in IMAGE_OPTIONS if name != "order"}
+        check_options(options, IMAGE_OPTIONS)
+        saved = {name: getattr(self.sizing, name) for name in IMAGE_OPTIONS if name != "order"}
+        values = plain({**saved, **options})
         sizing = Sizing(patch=self.sizing.patch, **values)
         every = SelectionConfig(policy="dense", budget="100%", order=order)  # type: ignore[arg-type]
         parts = []

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection.config import AUTO_BUDGET
 from onevision_encoder.tokens.pipeline import TokenizeConfig
@@ -24,6 +26,9 @@ FRAME_OPTIONS = frozenset(option.name for part in (Sampling, Sizing) for option 
 
 IMAGE_OPTIONS = ("recipe", "max_patches", "side", "merge", "order")
 """Options that mean for an image what they mean for a video."""
+
+_OF_ONE_RECIPE = {"max_patches": "native", "side": "letterbox"}
+"""Options that one recipe alone looks at."""
 
 _POLICIES = {"codec": ("codec",), "frames": ("dense", "uniform", "uniform_lowres"), "tiled": ("tiled",)}
 _COUNTS = {"num_frames", "fps"}
@@ -88,6 +93,20 @@ def check_options(given: Mapping[str, Any], accepted: Iterable[str]) -> None:
             raise InvalidArgumentError(name, brief(value), f"no such option{hint}Accepted are {', '.join(names)}")
 
 
+def check_effect(given: Mapping[str, Any], recipes: Iterable[str]) -> None:
+    """Raise InvalidArgumentError for a size that none of the recipes, those of all that was given, looks at."""
+    used = sorted(set(recipes))
+    for name, recipe in _OF_ONE_RECIPE.items():
+        if name in given and recipe not in used:
+            here = " and ".join(map(repr, used))
+            raise InvalidArgumentError(name, given[name], f"for recipe={recipe!r} only; here it is {here}")
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy as Python's: they are saved as JSON, and not every check knows them."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+
+
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise InvalidArgumentError unless ``value`` is None or one of the Literal ``choices``."""
     if value is not None and value not in get_args(choices):
@@ -114,7 +133,7 @@ def video_config(
         InvalidArgumentError: a value out of range; a backend and a policy that exclude each other.
     """
     check_choice("video_backend", backend, VideoBackend)
-    options = {**defaults, **given, "patch": patch}
+    options = plain({**defaults, **given, "patch": patch})
     if backend is None and "policy" not in options:
         backend = usual
     if backend is not None:

@@ -20,8 +20,10 @@ from onevision_encoder.hub.options import (
     ImageLayout,
     ReturnTensors,
     check_choice,
+    check_effect,
     check_options,
     hub_arguments,
+    plain,
     settings_among,
     video_config,
     video_options,
@@ -43,7 +45,10 @@ class OneVisionEncoderProcessor(ProcessorMixin):
     Args:
         image_processor: for still images; a ``CLIPImageProcessor`` is translated. None = native aspect, at most 1024
             patches, unless ``options`` say otherwise.
-        video_backend: what a call does that names neither backend nor policy; see :meth:`__call__`. None = ``codec``.
+        video_backend: what a call does that names neither backend nor policy. ``codec`` = the patches that a codec
+            could not predict; ``frames`` = whole frames, as many as ``num_frames`` or ``fps`` of the call say or else
+            as a ``budget`` pays for, 16 where nothing says how many; ``tiled`` = whole frames stacked in one tall
+            picture. Shorthand for ``policy``, which can be said instead. None = ``codec``.
         options: settings of videos that a call may override: the options of :func:`onevision_encoder.tokenize`. Without
             an ``image_processor``, and in ``from_pretrained``, those that size pictures are for images as well.
     Raises:
@@ -61,7 +66,7 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             image_processor = OneVisionEncoderImageProcessor.from_dict(image_processor.to_dict())
         super().__init__(image_processor)  # type: ignore[no-untyped-call]
         check_options(options, (*video_options(), "video_backend", "image_processor"))
-        self.video_backend, self.options = video_backend, dict(options)
+        self.video_backend, self.options = video_backend, plain(options)
         video_config(options, {}, backend=video_backend, usual=USUAL_BACKEND, patch=self.image_processor.patch_size)
 
     def video_config(self, video_backend: str | None = None, **options: Any) -> TokenizeConfig:
@@ -90,68 +95,58 @@ class OneVisionEncoderProcessor(ProcessorMixin):
         """Model inputs: images first, then videos, each in the order given, every one a segment of its own.
 
         Args:
-            images: see :meth:`OneVisionEncoderImageProcessor.preprocess`.
+            images: see :meth:`OneVisionEncoderImageProcessor.preprocess`. text, audio: None.
             videos: a path, URL, bytes or binary file, a uint8 array or tensor [T, H, W, 3] or [T, 3, H, W], a list of
                 frames, what ``read_media`` or ``tokenize`` returned; or a list of those.
-            text, audio: None.
-            video_backend: ``codec`` = the patches that a codec could not predict; ``frames`` = whole frames, as many
-                as ``num_frames`` or ``fps`` of the call say or else as a ``budget`` pays for, 16 where nothing says
-                how many; ``tiled`` = whole frames stacked in one tall picture. Shorthand for ``policy``, which can be
-                said instead.
+            video_backend: see the class; what is said here wins.
             layout: ``packed`` [N, D] takes anything together; ``dense`` is [B, 3, H, W] for images and
                 [B, 3, T, H, W] for whole frames. None = packed, but images alone as their processor is set.
             return_tensors: ``pt`` (None means it too) or ``np``.
             return_metadata: adds ``inputs.metadata``: frames, times, grids, addresses.
             options: of :func:`onevision_encoder.tokenize`, for videos; ``recipe``, ``max_patches``, ``side``,
-                ``merge`` and ``order`` for images too.
+                ``merge`` and ``order`` for images too. A size that no recipe here looks at is refused.
         Returns:
             See :class:`EncoderInputs`; ``model(**inputs)`` takes it.
         Raises:
-            InvalidArgumentError: naming what was meant, where it can be told. MediaError: a source that cannot be
-            read. BudgetError, ShapeError: see the rooms.
+            InvalidArgumentError, MediaError, BudgetError, ShapeError: naming what was meant, where it can be told.
         """
-        for name, value in (("text", text), ("audio", audio)):
-            if value is not None:
-                raise InvalidArgumentError(name, type(value).__name__, _NO_TEXT)
-        check_options(options, (*video_options(), *_ARGUMENTS))
-        check_choice("layout", layout, ImageLayout)
-        check_choice("return_tensors", return_tensors, ReturnTensors)
+        _check_call(options, text=text, audio=audio, layout=layout, return_tensors=return_tensors)
         if images is None and videos is None:
             raise InvalidArgumentError("images, videos", None, "at least one: images=..., videos=...")
         if videos is None:
-            self._check_for_images(options, video_backend)
+            _check_for_images(options, video_backend)
             return self.image_processor.preprocess(
                 images, layout=layout, return_tensors=return_tensors, return_metadata=return_metadata, **options
             )
-        parts: list[tuple[Modality, PatchTokens]] = []
-        if images is not None:
-            shared = {name: value for name, value in options.items() if name in IMAGE_OPTIONS}
-            parts += [("image", part) for part in self.image_processor.tokens(images, **shared)]
-        parts += [("video", part) for part in self._video_tokens(videos, video_backend, options)]
+        parts = self._parts(images, videos, video_backend, options)
         make = dense_inputs if layout == "dense" else packed_inputs
         normalization = self.image_processor.normalization
         return make(parts, normalization, return_tensors=return_tensors or "pt", metadata=return_metadata)
 
-    def _check_for_images(self, options: Mapping[str, Any], video_backend: str | None) -> None:
-        given = {**options, "video_backend": video_backend} if video_backend is not None else dict(options)
-        for name, value in given.items():
-            if name not in IMAGE_OPTIONS:
-                raise InvalidArgumentError(name, value, f"for videos only; an image takes {', '.join(IMAGE_OPTIONS)}")
-
-    def _video_tokens(self, videos: Any, backend: str | None, options: Mapping[str, Any]) -> list[PatchTokens]:
+    def _parts(
+        self, images: Any, videos: Any, backend: str | None, options: Mapping[str, Any]
+    ) -> list[tuple[Modality, PatchTokens]]:
+        """Tokens of the images, if any, and of the videos."""
         config = self.video_config(backend, **options)
-        parts = []
-        for video in video_list(videos):
-            self._check_made(video, {**options, **({} if backend is None else {"video_backend": backend})})
-            if isinstance(video, PatchTokens):
-                parts.append(video)
-                continue
-            reading = read_clip(video, config)
-            if reading.frames.source.is_image:
-                name = reading.frames.source.name
-                raise InvalidArgumentError("videos", name, "a video; for a still image write images=...")
-            parts.append(reading.tokens())
+        of_images = [] if images is None else [options.get("recipe", self.image_processor.sizing.recipe)]
+        check_effect(options, [config.sizing.recipe, *of_images])
+        parts: list[tuple[Modality, PatchTokens]] = []
+        if images is not None:
+            shared = {name: value for name, value in options.items() if name in IMAGE_OPTIONS}
+            parts += [("image", part) for part in self.image_processor.tokens(images, **shared)]
+        given = {**options, **({} if backend is None else {"video_backend": backend})}
+        parts += [("video", self._video_tokens(video, config, given)) for video in video_list(videos)]
         return parts
+
+    def _video_tokens(self, video: Any, config: TokenizeConfig, given: Mapping[str, Any]) -> PatchTokens:
+        self._check_made(video, given)
+        if isinstance(video, PatchTokens):
+            return video
+        reading = read_clip(video, config)
+        if reading.frames.source.is_image:
+            name = reading.frames.source.name
+            raise InvalidArgumentError("videos", name, "a video; for a still image write images=...")
+        return reading.tokens()
 
     def _check_made(self, video: Any, given: Mapping[str, Any]) -> None:
         """Frames and tokens made beforehand: nothing may be asked of them that comes too late."""
@@ -219,6 +214,22 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             image_processor = OneVisionEncoderImageProcessor.from_dict({**args[0].to_dict(), **_sizing(given)})
         processor = cls(image_processor, **{**saved, **options, **given})
         return (processor, {}) if return_unused else processor
+
+
+def _check_call(options: Mapping[str, Any], *, text: Any, audio: Any, layout: Any, return_tensors: Any) -> None:
+    for name, value in (("text", text), ("audio", audio)):
+        if value is not None:
+            raise InvalidArgumentError(name, type(value).__name__, _NO_TEXT)
+    check_options(options, (*video_options(), *_ARGUMENTS))
+    check_choice("layout", layout, ImageLayout)
+    check_choice("return_tensors", return_tensors, ReturnTensors)
+
+
+def _check_for_images(options: Mapping[str, Any], video_backend: str | None) -> None:
+    given = {**options, "video_backend": video_backend} if video_backend is not None else dict(options)
+    for name, value in given.items():
+        if name not in IMAGE_OPTIONS:
+            raise InvalidArgumentError(name, value, f"for videos only; an image takes {', '.join(IMAGE_OPTIONS)}")
 
 
 def _sizing(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,10 +37,11 @@ def original_settings(settings: Mapping[str, Any], *, ours: str) -> dict[str, An
             raise InvalidArgumentError(name, settings[name], "true: this recipe resizes, crops, rescales, normalises")
     if settings.get("resample", _BICUBIC) != _BICUBIC:
         raise InvalidArgumentError("resample", settings["resample"], f"{_BICUBIC}, bicubic")
-    if not math.isclose(settings.get("rescale_factor", 1 / 255), 1 / 255):
-        raise InvalidArgumentError("rescale_factor", settings["rescale_factor"], "1/255")
+    factor = settings.get("rescale_factor", 1 / 255)
+    if not isinstance(factor, float) or not math.isclose(factor, 1 / 255):
+        raise InvalidArgumentError("rescale_factor", factor, "1/255")
     size, crop = _edge(settings.get("size", 224)), _square(settings.get("crop_size", 224))
-    if size != crop or size not in RECIPES:
+    if size != crop or size not in tuple(RECIPES):  # a list has no hash
         found = {"size": settings.get("size"), "crop_size": settings.get("crop_size")}
         allowed = f"shortest_edge and a square crop of the same side, one of {tuple(RECIPES)}"
         raise InvalidArgumentError("preprocessor_config", found, allowed)

@@ -15,16 +15,16 @@ from transformers import PretrainedConfig
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.processing_utils import ProcessorMixin
 
+from onevision_encoder.hub.options import hub_arguments
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 
 ENTRY = "auto_map"
-OUR_CLASSES = frozenset({"OneVisionEncoderImageProcessor", "OneVisionEncoderProcessor"})
+OUR_CLASSES = ("OneVisionEncoderImageProcessor", "OneVisionEncoderProcessor")
 _READERS = (
     (PretrainedConfig, "get_config_dict"),
     (ImageProcessingMixin, "get_image_processor_dict"),
     (ProcessorMixin, "get_processor_dict"),
 )
-_HUB_ARGUMENTS = frozenset({"cache_dir", "force_download", "local_files_only", "proxies", "revision", "token"})
 
 
 def ignore_remote_code() -> None:
@@ -37,10 +37,11 @@ def ignore_remote_code() -> None:
 
 def _ignoring(read: Any) -> Any:
     @functools.wraps(read)
-    def reader(cls: type, source: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        where = {name: value for name, value in kwargs.items() if name in _HUB_ARGUMENTS}
-        settings, rest = read(cls, source, **kwargs)
-        if ENTRY in settings and _is_ours(settings, source, where):
+    def reader(
+        cls: type, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        settings, rest = read(cls, pretrained_model_name_or_path, *args, **kwargs)
+        if ENTRY in settings and _is_ours(settings, pretrained_model_name_or_path, hub_arguments(kwargs)):
             settings = {name: value for name, value in settings.items() if name != ENTRY}
         return settings, rest
 
@@ -52,7 +53,7 @@ def _is_ours(settings: dict[str, Any], source: Any, where: dict[str, Any]) -> bo
     """By its own words, or by those of the ``config.json`` beside it."""
     if "model_type" in settings:
         return bool(settings["model_type"] == OneVisionEncoderConfig.model_type)
-    if {settings.get("image_processor_type"), settings.get("processor_class")} & OUR_CLASSES:
+    if any(settings.get(name) in OUR_CLASSES for name in ("image_processor_type", "processor_class")):
         return True
     try:
         beside, _ = PretrainedConfig.get_config_dict(source, **where)

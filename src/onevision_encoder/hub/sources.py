@@ -16,6 +16,7 @@ from PIL import Image
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.hub.options import brief
 from onevision_encoder.types import FrameSequence, PatchTokens
+from onevision_encoder.video.arrays import is_tensor
 
 IMAGES = "a path, bytes, a binary file, a PIL image, a uint8 array [H, W, 3] or [3, H, W], or a list of those"
 VIDEOS = (
@@ -74,12 +75,8 @@ def _is_file(value: object) -> bool:
     return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(value, "read")
 
 
-def _is_tensor(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] == "torch"
-
-
 def _is_array(value: object) -> bool:
-    return isinstance(value, np.ndarray) or _is_tensor(value)
+    return isinstance(value, np.ndarray) or is_tensor(value)
 
 
 def _is_frame(value: Any) -> bool:
@@ -95,12 +92,12 @@ def _rgb(value: Any, name: str, axes: tuple[int, ...], allowed: str) -> NDArray[
     if str(value.dtype).removeprefix("torch.") != "uint8":
         scale = "; floats 0..1 become that by (x * 255).round() and a cast" if "float" in str(value.dtype) else ""
         raise InvalidArgumentError(name, brief(value), f"uint8 pixels, 0..255{scale}")
-    array = value.detach().cpu().numpy() if _is_tensor(value) else value
+    array = value.detach().cpu().numpy() if is_tensor(value) else value
     if array.ndim not in axes or array.size == 0:
         raise InvalidArgumentError(name, brief(value), allowed)
     last, first = array.shape[-1] == 3, array.shape[-3] == 3
     if not (last or first):
         raise InvalidArgumentError(name, brief(value), f"3 channels, RGB: {allowed}")
-    if first and (_is_tensor(value) or not last):
+    if first and (is_tensor(value) or not last):
         array = np.moveaxis(array, -3, -1)
     return np.ascontiguousarray(array)

@@ -31,7 +31,7 @@ InMemory = NDArray[np.uint8] | Image.Image | Sequence[Image.Image | NDArray[np.u
 
 def is_in_memory(source: object) -> TypeGuard[InMemory]:
     """Whether a source is frames in memory rather than a file: an array, a tensor, a PIL image, a list or a tuple."""
-    return isinstance(source, np.ndarray | Image.Image | list | tuple) or _is_tensor(source)
+    return isinstance(source, np.ndarray | Image.Image | list | tuple) or is_tensor(source)
 
 
 def frames_in_memory(
@@ -58,7 +58,7 @@ def frames_in_memory(
         if getattr(sampling, name) is not None:
             allowed = "None: frames in memory carry no times: sample them before, or give a file"
             raise InvalidArgumentError(name, getattr(sampling, name), allowed)
-    if _is_tensor(source):
+    if is_tensor(source):
         raise ShapeError("source", _describe(source), _CONVERT)
     if isinstance(source, np.ndarray) and source.ndim != 4:
         raise ShapeError("source", _describe(source), _ACCEPTED)
@@ -121,12 +121,13 @@ def _rgb_of(frame: Any) -> tuple[NDArray[np.uint8], str, bool]:
         return pillow_rgb(frame)
     fits = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 and 0 not in frame.shape
     if not fits or frame.dtype != np.uint8:
-        wrong_type = _is_tensor(frame) or getattr(frame, "dtype", np.uint8) != np.uint8
+        wrong_type = is_tensor(frame) or getattr(frame, "dtype", np.uint8) != np.uint8
         raise ShapeError("source", _describe(frame), _CONVERT if wrong_type else _ACCEPTED)
     return frame, "rgb24", False
 
 
-def _is_tensor(value: object) -> bool:
+def is_tensor(value: object) -> bool:
+    """Whether a value is torch's, told without importing torch."""
     return type(value).__module__.partition(".")[0] == "torch"
 
 
