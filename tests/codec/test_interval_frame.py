@@ -24,7 +24,7 @@ from onevision_encoder.codec.proxy import proxy_signals
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.tokens import load_tokens
 from onevision_encoder.types import CodecSignals
-from onevision_encoder.video import FramesBefore, Sampling, Sizing, frames_from_array, luma_from_rgb, reader
+from onevision_encoder.video import FramesBefore, Sampling, Sizing, frames_from_array, luma_from_rgb, read_media, reader
 from onevision_encoder.video.color import RgbConverter, orientation
 from onevision_encoder.video.geometry import display_size, plan_size
 
@@ -208,6 +208,72 @@ def test_no_more_is_kept_than_one_picture_a_sample(files: dict[str, Path]) -> No
     frames = reader.read_video(files["b.mp4"], sampling=Sampling(num_frames=7), observer=kept)
     held = [index for index in range(41) if kept.luma(index) is not None]
     assert held == [int(index) - 1 for index in frames.frame_index_T[1:]]
+
+
+@pytest.mark.parametrize("second", ["video", "video again", "video without its frame 5", "array", "image"])
+def test_nothing_of_an_earlier_source_is_left(
+    files: dict[str, Path], second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object for two reads: the second source is another, and its own frame 5 may be lost."""
+    decode_runs = reader.decode_runs
+
+    def lossy(opened: Any, table: Any, runs: Any, log: Any, **how: Any) -> Any:
+        for index, frame in decode_runs(opened, table, runs, log, **how):
+            if index == 5:
+                log.delivered.discard(5)
+            else:
+                yield index, frame
+
+    kept, sampling = FramesBefore(), Sampling(num_frames=7)
+    read_media(files["b.mp4"], sampling=sampling, observer=kept)
+    assert kept.luma(5) is not None
+    rgb = moving_square(frames=13)
+    if second == "image":
+        read_media(rgb[0], observer=kept)
+        assert [index for index in range(41) if kept.luma(index) is not None] == []
+    elif second == "array":
+        read_media(rgb, sampling=Sampling(num_frames=4), observer=kept)
+        assert [index for index in range(41) if kept.luma(index) is not None] == [3, 7, 11]
+    elif second == "video":
+        read_media(files["b.mp4"], sampling=Sampling(num_frames=3), observer=kept)
+        assert [index for index in range(41) if kept.luma(index) is not None] == [19, 39]
+    else:
+        if "without" in second:
+            monkeypatch.setattr(reader, "decode_runs", lossy)
+        frames = read_media(files["b.mp4"], sampling=sampling, observer=kept)
+        assert (kept.luma(5) is None) == ("without" in second)
+        signals = get_provider().signals(frames, interval="frame", observer=kept)
+        assert frames.frame_index_T[~signals.valid_T].tolist() == ([6] if "without" in second else [])
+
+
+def test_nothing_of_an_earlier_image_file_is_left(files: dict[str, Path], tmp_path: Path) -> None:
+    kept = FramesBefore()
+    read_media(files["b.mp4"], sampling=Sampling(num_frames=7), observer=kept)
+    Image.fromarray(moving_square(frames=1)[0]).save(tmp_path / "a.png")
+    read_media(tmp_path / "a.png", observer=kept)
+    assert kept.luma(5) is None
+
+
+def test_a_second_try_keeps_nothing_of_the_first(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frame 5 comes, another does not; read again from the front, frame 5 is the one that is lost."""
+    decode_runs, tries = reader.decode_runs, []
+
+    def lossy(opened: Any, table: Any, runs: Any, log: Any, **how: Any) -> Any:
+        tries.append(how)
+        lost = 40 if len(tries) == 1 else 5
+        for index, frame in decode_runs(opened, table, runs, log, **how):
+            if index == lost:
+                log.delivered.discard(lost)
+            else:
+                yield index, frame
+
+    monkeypatch.setattr(reader, "decode_runs", lossy)
+    kept = FramesBefore()
+    frames = read_media(files["b.mp4"], sampling=Sampling(num_frames=7), observer=kept)
+    assert len(tries) == 2
+    assert frames.frame_index_T.tolist() == [0, 6, 13, 20, 26, 33, 40]
+    assert kept.luma(5) is None
+    assert kept.luma(12) is not None
 
 
 @pytest.mark.parametrize("kind", ["lost", "corrupt"])

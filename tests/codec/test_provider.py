@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -71,13 +72,31 @@ def test_arrays_and_frame_sequences(video: Path) -> None:
     rgb = to_rgb(pan((1.0, 0.0), 4))
     frames, signals = read_with_signals(rgb, sizing=Sizing(max_patches=64))
     assert frames.num_frames == 4
-    again, same = read_with_signals(frames, sampling=Sampling(num_frames=2), sizing=Sizing(patch=16))
+    again, same = read_with_signals(frames, sampling=Sampling(), sizing=Sizing(max_patches=64))
     assert again is frames  # sampled and sized already
     np.testing.assert_array_equal(same.motion_Tyx2, signals.motion_Tyx2)
     with pytest.raises(ShapeError):
         compute_signals(rgb)
     with pytest.raises(MediaNotFoundError):
         read_with_signals(video.with_name("absent.mp4"), provider="native")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"sampling": Sampling(num_frames=2)}, "num_frames=2"),
+        ({"sampling": Sampling(num_frames=3, pattern="bins")}, "pattern='bins'"),
+        ({"sizing": Sizing(max_patches=64, patch=16)}, "patch=16"),
+        ({"sizing": Sizing(max_patches=16)}, "max_patches=16"),
+        ({"sizing": Sizing(recipe="crop224")}, "recipe='crop224'"),
+    ],
+)
+def test_what_is_asked_of_sampled_frames_too_late_is_refused(asked: dict[str, Any], name: str) -> None:
+    how: dict[str, Any] = {"sampling": Sampling(num_frames=3), "sizing": Sizing(max_patches=64)}
+    frames, _ = read_with_signals(to_rgb(pan((1.0, 0.0), 9)), **how)
+    with pytest.raises(InvalidArgumentError, match=f"{name} .*, with which they were read; .*leave it out"):
+        read_with_signals(frames, **asked)
+    assert read_with_signals(frames, **how)[0] is frames
 
 
 def test_frames_in_memory_are_sampled_like_a_file() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scenes import cut, faded, moving_object, noisy, pan, still, to_rgb, to_uint8, zoom
 
 from onevision_encoder.codec import compute_signals
-from onevision_encoder.selection import SelectionConfig, select
+from onevision_encoder.selection import SelectionConfig, clip_saliency, select
 from onevision_encoder.selection.dissolve import find_dissolves
 from onevision_encoder.video import frames_from_array
 
@@ -66,3 +68,12 @@ def test_the_mixtures_cost_little_and_the_new_scene_gets_an_anchor() -> None:
     mean = len(chosen) / 32
     assert chosen.tokens_per_frame_T[12:16].max() < mean
     assert np.median(chosen.tokens_per_frame_T[1:11]) > 3
+
+
+def test_a_dissolve_over_the_samples_says_nothing_of_what_changed_since_the_frame_before() -> None:
+    clip = frames_from_array(to_rgb(dissolved(still(20), still(20, seed=9), 6, 4)), fps=25)
+    signals = compute_signals(clip)
+    assert clip_saliency(clip, signals).facts["dissolves"] == [[6, 11]]
+    of_frames = clip_saliency(clip, replace(signals, interval="frame"))
+    assert of_frames.facts["dissolves"] == []
+    np.testing.assert_array_equal(of_frames.starts_T, signals.cut_T)

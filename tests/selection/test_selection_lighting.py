@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from selection_clips import make_frames
 
 from onevision_encoder.codec import ProviderName, compute_signals
-from onevision_encoder.selection import SelectionConfig, select
+from onevision_encoder.selection import SelectionConfig, clip_saliency, select
 from onevision_encoder.selection.lighting import fit_light
 from onevision_encoder.types import Kind, Selection
 
@@ -60,3 +62,13 @@ def test_motion_noise_and_cuts_are_no_change_of_the_light() -> None:
     for luma in (pan, noise, cut, np.repeat(world[None, :112, :112], 8, 0)):
         assert not fit_light(luma, np.ones((14, 14), np.bool_), np.ones(8, np.bool_))
     assert not fit_light(pan, np.zeros((14, 14), np.bool_), np.ones(8, np.bool_))
+
+
+def test_light_since_the_sample_before_explains_nothing_since_the_frame_before() -> None:
+    """A residual since another frame than the light was fitted to stays what the coder measured."""
+    luma, _ = relit(1.3, 0)
+    clip, signals = make_frames(9, 14, 14, luma_THW=luma), compute_signals(luma)
+    assert clip_saliency(clip, signals).facts["light_changes"] == [4, 6]
+    of_frames = clip_saliency(clip, replace(signals, interval="frame"))
+    assert of_frames.facts["light_changes"] == []
+    assert of_frames.value_Thw[4].mean() > 2 * clip_saliency(clip, signals).value_Thw[4].mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scenes import moving_object, pan, to_rgb, zoom
@@ -113,6 +115,19 @@ def test_a_moving_camera_recognises_its_world(scene: str) -> None:
     assert seen_Tyx[3:, 4:-4, 4:-4].mean() > 0.95
     wrong = fit_camera(-signals.motion_Tyx2, known_Tyx, frame_size=(H, W))
     assert seen_before(clip, signals, strict_Tyx, wrong, asked_Tyx)[3:].mean() < 0.4
+
+
+def test_motion_since_the_frame_before_in_the_source_is_followed_to_no_earlier_sample() -> None:
+    """Between two samples lie many source frames, and its motion is that of the last of them alone."""
+    clip = frames_from_array(to_rgb(pan((9.0, -5.0), 8, 168, 168)), fps=25)
+    signals = compute_signals(clip)
+    moved = fit_camera(signals.motion_Tyx2, ~signals.intra_Tyx, frame_size=signals.frame_size)
+    slope_Tyx = np.full(signals.intra_Tyx.shape, 8, np.float32)
+    asked_Tyx = np.ones_like(signals.intra_Tyx)
+    of_frames = replace(signals, interval="frame")
+    alone_Tyx = seen_before(clip, of_frames, slope_Tyx, None, asked_Tyx)  # no camera at all
+    np.testing.assert_array_equal(seen_before(clip, of_frames, slope_Tyx, moved, asked_Tyx), alone_Tyx)
+    assert (seen_before(clip, signals, slope_Tyx, moved, asked_Tyx) & ~alone_Tyx).mean() > 0.3
 
 
 def test_where_nothing_else_happens_the_news_of_a_pan_are_read() -> None:

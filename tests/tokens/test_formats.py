@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from onevision_encoder.tokens import (
     import_positions_thw,
     import_visidx,
     import_visidx_thw,
+    load_tokens,
     make_tokens,
+    save_tokens,
 )
 from onevision_encoder.types import Kind
 
@@ -62,6 +65,31 @@ def test_visidx_thw_is_best_first(tmp_path: Path) -> None:
     assert [ranks[r] for r in rows] == list(range(200, 0, -1))
 
 
+@pytest.mark.parametrize(("save", "load"), FORMATS)
+def test_frames_at_their_own_slots_are_written_there(tmp_path: Path, save, load) -> None:  # type: ignore[no-untyped-def]
+    """8 chunked frames: slots 3, 9, ... of 64, which are not where virtual time would put them."""
+    slot_T = np.array([3, 9, 20, 31, 32, 47, 50, 63])
+    chosen = selection((8, 4, 6), 60)
+    tokens = make_tokens(replace(frames(T=8), slot_T=slot_T), chosen, time="slots")
+    save(tmp_path / "x.npy", tokens)
+    t, h, w = chosen.positions_K3.T
+    everything = load(tmp_path / "x.npy", num_frames=64, grid=(4, 6))
+    assert everything.positions_K3.tolist() == np.stack([slot_T[t], h, w], 1).tolist()
+    with pytest.raises(ShapeError, match="slots of 8 frames"):
+        load(tmp_path / "x.npy", num_frames=8, grid=(4, 6))
+    save_tokens(tmp_path / "x.safetensors", tokens)
+    save(tmp_path / "y.npy", load_tokens(tmp_path / "x.safetensors"))
+    assert (tmp_path / "y.npy").read_bytes() == (tmp_path / "x.npy").read_bytes()
+
+
+@pytest.mark.parametrize("times", [[0, 0.5, 1, 2, 3], [0, 1, 1, 2, 3], [0, 1, 2, 3, 64], [-1, 1, 2, 3, 4]])
+def test_times_that_call_themselves_slots_and_are_none(tmp_path: Path, times: list[float]) -> None:
+    tokens = make_tokens(replace(frames(), slot_T=np.arange(5)), selection((5, 4, 6), 9), time="slots")
+    clip = replace(tokens.clips[0], model_time_T=np.array(times, np.float32))
+    with pytest.raises(ShapeError, match="one whole slot"):
+        export_positions_thw(tmp_path / "x.npy", replace(tokens, clips=(clip,)))
+
+
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     seconds = make_tokens(frames(), selection((5, 4, 6), 9), time="seconds")
     index = make_tokens(frames(T=8), selection((8, 4, 6), 9), time="index")  # 0..7 are slots, but not of 8 frames
@@ -71,7 +99,7 @@ def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
     assert ticks.clips[0].model_time_T.tolist() == [0, 1, 2, 3, 4]
     for tokens in (index, ticks):
         for export in (export_positions_thw, export_visidx_thw, export_visidx):
-            with pytest.raises(ShapeError, match="time='virtual'"):
+            with pytest.raises(ShapeError, match="time='virtual' or 'slots'"):
                 export(tmp_path / "x.npy", tokens)
     for tokens, cause in ((seconds, "time='virtual'"), (tiled, "tiled"), (long, "at most 64 frames")):
         with pytest.raises(ShapeError, match=cause):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,14 @@ def test_png_gives_back_the_very_tokens(tmp_path: Path, T: int, order: str) -> N
     assert rows.dtype == np.int32
     assert [tuple(r) for r in rows] == sorted(tuple(r) for r in rows)
     assert (np.load(tmp_path / "m" / "visible_indices.npy") == rows @ [24, 4, 1]).all()
+
+
+def test_frames_at_their_own_slots_come_back_there(tmp_path: Path) -> None:
+    slot_T = np.array([1, 2, 5, 17, 18, 30, 31, 63])
+    tokens = make_tokens(replace(frames(8, 6, 4, patch=4), slot_T=slot_T), selection((8, 6, 4), 2 * 24), time="slots")
+    line = export_mosaics(tmp_path / "m", tokens, mosaics=2)
+    same_tokens(import_mosaics(tmp_path / "m"), tokens)
+    assert set(np.load(line["positions_thw"])[:, 0]) == set(slot_T[tokens.positions_N3[:, 0]])
 
 
 def test_the_original_finds_each_patch_where_its_row_says(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from clips import moving_square, write_video
 
-from onevision_encoder.video import Sampling, read_video, reader
+from onevision_encoder.video import Sampling, overlap, read_video, reader
 from onevision_encoder.video.overlap import AHEAD, for_each_frame
 
 
@@ -87,3 +87,31 @@ def test_what_the_decoder_raises_is_raised_and_no_thread_stays() -> None:
     with pytest.raises(ValueError, match="damaged"):
         for_each_frame(decoded(), lambda index, frame: done.append(index))
     assert not [t for t in threading.enumerate() if t.name.startswith("onevision-frames")]
+
+
+def test_frames_that_wait_when_the_decoder_fails_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frame 0 is being worked on and frame 1 waits when the decoder raises: 1 is never begun."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Watched(overlap.ThreadPoolExecutor):
+        def __exit__(self, *raised):
+            go_on.set()  # only now, when what waits has been called off
+            return super().__exit__(*raised)
+
+    monkeypatch.setattr(overlap, "ThreadPoolExecutor", Watched)
+    worked_on: list[int] = []
+
+    def decoded():
+        yield 0, 0
+        yield 1, 1
+        assert begun.wait(10)
+        raise ValueError("damaged")
+
+    def work(index: int, frame: int) -> None:
+        worked_on.append(index)
+        begun.set()
+        assert go_on.wait(10)
+
+    with pytest.raises(ValueError, match="damaged"):
+        for_each_frame(decoded(), work)
+    assert worked_on == [0]

@@ -109,7 +109,7 @@ def read_with_signals(
         source: whatever :func:`onevision_encoder.video.read_media` takes: a path, URL, bytes or binary file object of a
             video or an image; frames in memory, uint8 RGB [T, H, W, 3] or [H, W, 3], a PIL image, a list of those. Or a
             FrameSequence, which is returned as it is: it has been sampled and sized, and ``sampling`` and ``sizing``
-            are not looked at.
+            may only say how (what is at its default says nothing).
         sampling, sizing, on_damage: see :func:`onevision_encoder.video.read_media`.
         provider, interval: see :func:`compute_signals`; here ``native`` works too, and ``interval="frame"`` with gaps
             between sampled frames: the pass also keeps the frame just before each (not of a FrameSequence). What comes
@@ -117,8 +117,10 @@ def read_with_signals(
     Returns:
         (frames, signals) with the same T. An image gives T = 1, all intra.
     Raises:
-        What :func:`read_media` raises; InvalidArgumentError; SignalUnavailableError, before anything is decoded.
+        What :func:`read_media` raises; InvalidArgumentError, also for a sampling or sizing that a FrameSequence was not
+        made with; SignalUnavailableError, before anything is decoded.
     """
+    from onevision_encoder.codec.asked import check_frames_as_asked
     from onevision_encoder.video import FramesBefore, is_in_memory, read_media
     from onevision_encoder.video.source import OpenedSource
 
@@ -126,6 +128,7 @@ def read_with_signals(
     chosen = get_provider(provider)
     chosen.check(interval)
     if isinstance(source, FrameSequence):
+        check_frames_as_asked(source, sampling, sizing)
         return source, chosen.signals(source, interval=interval)
     observer = chosen.observer(interval=interval)
     if is_in_memory(source):

@@ -6,12 +6,15 @@
 (Original: tools for stage 1 and 2, the offline asset writer, and the pretraining index step.)
 
 In all three t counts on the 64-slot time axis of the published weights, whatever the clip's length; here t is a row of
-the clip's frames. The two are mapped by ``model_time(..., "virtual")`` and only where that map is one to one.
+the clip's frames. Frames stand at the slots of ``model_time(..., "virtual")``, where that map is one to one; what is
+written may also have time ``slots``, each frame at its own place among the 64. Nothing in a file tells which: read back
+with ``num_frames=64``, either gives the slots as rows.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from onevision_encoder.errors import ShapeError, TokenFileError
 from onevision_encoder.tokens.files import write_atomically
 from onevision_encoder.tokens.folders import read_array
 from onevision_encoder.tokens.positions import VIRTUAL_FRAMES, model_time
-from onevision_encoder.types import Kind, PatchTokens, Selection
+from onevision_encoder.types import ClipInfo, Kind, PatchTokens, Selection
 
 
 def export_positions_thw(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
@@ -80,23 +83,35 @@ def import_visidx(path: str | os.PathLike[str], *, num_frames: int, grid: tuple[
 
 
 def virtual_slots(tokens: PatchTokens) -> NDArray[np.int32]:
-    """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]. Raises ShapeError where t is no slot."""
+    """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]; time is ``virtual`` or ``slots``.
+
+    Raises:
+        ShapeError: several clips, a tiled layout, or times that are no slots.
+    """
     if len(tokens.clips) != 1:
         raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip")
     clip = tokens.clips[0]
     if clip.layout != "frames":
         raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
-    # The files name slots of the virtual axis; any other time would be read back as other frames.
-    T = len(clip.model_time_T)
-    if T > VIRTUAL_FRAMES or not np.array_equal(clip.model_time_T, model_time(clip.pts_seconds_T, "virtual")):
+    if not _are_slots(clip):
         raise ShapeError(
             "model_time",
             clip.model_time_T.tolist(),
-            f"one whole slot 0..{VIRTUAL_FRAMES - 1} a frame (time='virtual', at most 64 frames)",
+            f"one whole slot 0..{VIRTUAL_FRAMES - 1} a frame (time='virtual' or 'slots', at most 64 frames)",
         )
     slots_T = clip.model_time_T.astype(np.int64)
     positions = tokens.positions_N3.astype(np.int64)
     return np.stack([slots_T[positions[:, 0]], positions[:, 1], positions[:, 2]], axis=1).astype(np.int32)
+
+
+def _are_slots(clip: ClipInfo) -> bool:
+    """Other times may be whole numbers, too (``index``, say), but would be read back as other frames."""
+    time_T = clip.model_time_T
+    time = clip.provenance.get("time")
+    if isinstance(time, Mapping) and time.get("mode") == "slots":
+        whole = bool((time_T == np.trunc(time_T)).all() and (np.diff(time_T) > 0).all())
+        return whole and time_T[0] >= 0 and time_T[-1] < VIRTUAL_FRAMES
+    return len(time_T) <= VIRTUAL_FRAMES and np.array_equal(time_T, model_time(clip.pts_seconds_T, "virtual"))
 
 
 def _selection(

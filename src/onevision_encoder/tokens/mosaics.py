@@ -69,7 +69,8 @@ def export_mosaics(
     """Write the tokens of one clip as a new folder of mosaics.
 
     Args:
-        tokens: ``mosaics`` times h*w of them (a budget of 12.5 % of 64 frames), in virtual time.
+        tokens: ``mosaics`` times h*w of them (a budget of 12.5 % of 64 frames), at slots: time
+            ``virtual`` or ``slots``.
         picture_format: ``png`` is exact; ``jpg`` is what the original writes (quality 95).
         sample_id: of the training line, None = the clip's name. conversations: of the training line.
     Returns:

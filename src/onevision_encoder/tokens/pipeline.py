@@ -6,13 +6,14 @@ tokens = tokenize("clip.mp4", budget=2048)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.codec import ProviderName, read_with_signals
+from onevision_encoder.codec.asked import check_frames_as_asked, made_with
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection import SelectionConfig, lower_resolution, needs_signals, select
 from onevision_encoder.tokens.packing import make_tokens
@@ -73,6 +74,13 @@ class TokenizeConfig:
             chosen[home[name]][name] = value
         return cls(**{part: kind(**chosen[part]) for part, kind in parts.items()})
 
+    def for_frames(self, frames: FrameSequence) -> TokenizeConfig:
+        """The same with the sampling and sizing that ``frames`` were made with, where they tell: for settings that are
+        meant for sources of every kind, so that :func:`read_clip` finds nothing asked that comes too late."""
+        return replace(
+            self, sampling=Sampling(**made_with(frames, "sampling")), sizing=Sizing(**made_with(frames, "sizing"))
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The whole configuration as JSON-able nested dicts: what a run writes beside its results."""
         return asdict(self)
@@ -113,11 +121,14 @@ def read_clip(source: Any, config: TokenizeConfig | None = None, **options: Any)
     Args:
         source: path, URL, bytes or binary file object of a video or image; or frames in memory: a FrameSequence, uint8
             RGB [T, H, W, 3], a PIL image, a list of images. A FrameSequence has been sampled and sized already.
-        config: or flat ``options`` (see :meth:`TokenizeConfig.of`), not both.
+        config: or flat ``options`` (see :meth:`TokenizeConfig.of`), not both. Of a FrameSequence, options of Sampling
+            and Sizing may only say how it was made; in a ``config`` what is at its default says nothing.
     Raises:
         MediaError, InvalidArgumentError, SignalUnavailableError: see the rooms.
     """
     config = _resolve(config, options)
+    if isinstance(source, FrameSequence):
+        check_frames_as_asked(source, config.sampling, config.sizing, named=options)
     signals: CodecSignals | None = None
     if needs_signals(config.selection):
         frames, signals = read_with_signals(

@@ -52,6 +52,8 @@ def frames_in_memory(
         InvalidArgumentError: a sampling in seconds.
     """
     sampling, sizing = sampling or Sampling(), sizing or Sizing()
+    if before is not None:
+        before.clear()
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim == 3):
         return _read([source], np.zeros(1, np.int64), sizing, is_image=True, sampling=sampling)
     for name in ("fps", "start_seconds", "end_seconds"):

@@ -15,7 +15,7 @@ from onevision_encoder.video.color import luma_from_rgb
 
 
 class FramesBefore:
-    """Give an empty one to :func:`onevision_encoder.video.read_media` as ``observer``; the reader fills it.
+    """Give one to :func:`onevision_encoder.video.read_media` as ``observer``; the reader empties and fills it.
 
     It holds the luma (as ``FrameSequence.luma_THW``: the same size, rotation and conversion) of the source's frame just
     before each sampled frame, where that is not a sampled frame itself. Nothing is held before the first sampled frame,
@@ -31,7 +31,7 @@ class FramesBefore:
         return [int(now) - 1 for last, now in pairwise(frame_index_T) if now - 1 != last]
 
     def clear(self) -> None:
-        """Forget everything: the reader starts again."""
+        """Forget everything: the reader starts, or starts again."""
         self._luma.clear()
 
     def keep(self, frame_index: int, rgb_HW3: NDArray[np.uint8]) -> None:

@@ -46,6 +46,8 @@ def read_media(
         source = cast(BinaryIO, spooled.content())
     if is_still_image(source):
         check_on_damage(on_damage)
+        if isinstance(observer, FramesBefore):
+            observer.clear()
         return read_image(source, sizing=sizing)
     return read_video(source, sampling=sampling, sizing=sizing, observer=observer, on_damage=on_damage)
 

@@ -61,6 +61,10 @@ class _Collector:
     before: FramesBefore | None = None
     held: tuple[int, av.VideoFrame] | None = None
 
+    def __post_init__(self) -> None:
+        if self.before is not None:
+            self.before.clear()  # of an earlier source, or of a first try at this one
+
     def add(self, index: int, frame: av.VideoFrame) -> None:
         if self.plan is None:
             self._look(frame)
@@ -155,8 +159,6 @@ def _read(
     _collect(frames, wanted, preceding, decode_runs(opened, table, runs, log))
     if log.clean:
         return frames, log
-    if before is not None:
-        before.clear()
     frames, log = _Collector(table=table, sizing=sizing, before=before), DecodeLog()
     end = plain_run(table, wanted).end
     run = Run(start=0, end=end, wanted=frozenset(int(rank) for rank in table.rank_P[: end + 1] if rank >= 0))

@@ -78,7 +78,8 @@ static void follow_noise(bc_coder *c) {
     c->noise = least(space, time > lasting ? time : lasting);
 }
 
-/* The vector that more than half of the last frame's cells had, if one did: a camera that pans goes on. */
+/* The vector that won the vote among the last frame's cells: a camera that pans goes on. Where more than half had one,
+ * it is that one; else it may be any of theirs, which is only where a search starts. */
 static bc_mv majority(const bc_coder *c) {
     bc_mv mv = {0, 0};
     int lead = 0;

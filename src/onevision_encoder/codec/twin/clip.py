@@ -112,7 +112,10 @@ def _code(
 
 
 def _majority(cells: Mapping[Vector, Cell], shape: tuple[int, ...]) -> Vector:
-    """The vector that more than half of a frame's cells had, if one did: a camera that pans goes on."""
+    """The vector that won the vote among a frame's cells: a camera that pans goes on.
+
+    Where more than half had one, it is that one; else it may be any of theirs, which is only where a search starts.
+    """
     mv, lead = (0, 0), 0
     for at in np.ndindex(shape[0] // 8, shape[1] // 8):  # Boyer and Moore's vote
         own = cells[at].mv if at in cells else (0, 0)
