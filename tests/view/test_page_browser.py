@@ -241,7 +241,8 @@ def text_of(driver: Any, name: str) -> str:
 def test_captions_are_whole_and_pictures_level(media: Path, tmp_path: Path, driver: Any) -> None:
     cut_off = """
         return [...document.querySelectorAll("figcaption, figcaption *")]
-          .filter((e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1).map((e) => e.textContent);
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+          .map((e) => e.textContent);
     """
     frames = np.concatenate([moving_square(6, 84, 140), 255 - moving_square(6, 84, 140)])
     video = write_video(tmp_path / "a.mp4", frames, fps=10)
@@ -279,6 +280,8 @@ def test_an_enlarged_picture_leaves_no_hole(tmp_path: Path, driver: Any) -> None
             for i, a in enumerate(found):
                 for b in found[:i]:
                     assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])  # none overlap
+            caption, canvas = (boxes(driver, f"figure.large {part}")[0] for part in ("figcaption", "canvas"))
+            assert canvas[1] == pytest.approx(caption[3], abs=1)
             assert len(np.unique(others[:, 1].round())) == 2
             driver.execute_script(click)
     finally:
@@ -291,7 +294,9 @@ def test_a_still_is_called_one_and_reads_as_inspect_says(tmp_path: Path, driver:
     open_page(driver, make_page(image).save(tmp_path / "image.html"))
     selection = read_clip(image).selection
     counts = [int((selection.kind_K == kind).sum()) for kind in Kind]
-    assert counts[Kind.ANCHOR] and counts[Kind.FILL] and not counts[Kind.CODEC]
+    assert counts[Kind.ANCHOR] > 0
+    assert counts[Kind.FILL] > 0
+    assert counts[Kind.CODEC] == 0
     assert text_of(driver, "note-chosen") == f"70 of 70: {counts[Kind.ANCHOR]} anchor, {counts[Kind.FILL]} by rule"
     assert text_of(driver, "note-heat") == "a still image: nothing to predict from"
     one = write_video(tmp_path / "one.mp4", image[None, :98, :140], fps=10)

@@ -79,7 +79,8 @@ def clip_data(
         except SignalUnavailableError as error:
             if strict:
                 raise
-            refused[other] = printable(f"no {error.signal} by {other}: {error.cause}")
+            cause = error.cause.removeprefix(f"{frames.source.name}: ")  # the page has the name
+            refused[other] = printable(f"no {error.signal} by {other}: {cause}")
     board = Board(frames)
     rows, cols = board.grid
     chunked = config.selection.policy == "codec" and config.selection.scope == "chunk"
