@@ -8,8 +8,8 @@ Everything is drawn from the frame's time alone, so the same call gives the same
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from fractions import Fraction
 
 import av
@@ -176,4 +176,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "street.mp4")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", nargs="?", default="street.mp4", help="video to write (default: %(default)s)")
+    main(parser.parse_args().path)

@@ -1,4 +1,4 @@
-"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, a short ``repr``."""
+"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, short ``repr``, counted words."""
 
 from __future__ import annotations
 
@@ -57,3 +57,8 @@ def _short(value: object) -> str:
     if hasattr(value, "__dataclass_fields__"):
         return f"<{type(value).__name__} {getattr(value, 'name', '')!r}>"
     return repr(value)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """'1 frame', '2 frames'; ``plural`` where it is not the noun and an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -63,3 +63,12 @@ def test_pictures_of_the_page_are_there_and_small() -> None:
     }
     assert set(files) == SHOWN
     assert sum(files.values()) < MOST_BYTES
+
+
+def test_the_script_of_the_clip_explains_itself_and_writes_nothing(tmp_path: Path) -> None:
+    script = DOCS.parent / "examples" / "make_clip.py"
+    command = [sys.executable, "-W", "error", str(script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "street.mp4" in done.stdout
+    assert not list(tmp_path.iterdir())

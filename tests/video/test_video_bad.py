@@ -56,6 +56,11 @@ def test_bad_files_are_refused_by_name(media: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
+def test_one_lost_frame_is_written_as_one(media: Path) -> None:
+    with pytest.raises(DecodeError, match=r"is damaged: 1 frame lost, 1 flagged corrupt"):
+        read_video(media / "bad" / "decord_corrupted.mp4", on_damage="error")
+
+
 @pytest.mark.parametrize("name", PARTIAL)
 def test_damaged_files_are_partial_and_counted(media: Path, name: str) -> None:
     count, lost, corrupt, missing = PARTIAL[name]

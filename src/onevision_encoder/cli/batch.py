@@ -129,8 +129,3 @@ def complain(report: Report) -> None:
     for failure in report.failed:
         source = "" if failure["source"] in failure["message"] else f"{failure['source']}: "
         print(f"ove: {source}{failure['message']} ({failure['error']})", file=sys.stderr)
-
-
-def counted(number: int, noun: str) -> str:
-    """'1 frame', '2 frames'."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

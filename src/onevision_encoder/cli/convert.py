@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from onevision_encoder.cli.batch import TOKEN_SUFFIX, Input, counted, finish, run_batch
+from onevision_encoder.checks import counted
+from onevision_encoder.cli.batch import TOKEN_SUFFIX, Input, finish, run_batch
 from onevision_encoder.errors import InvalidArgumentError, TokenFileError
 from onevision_encoder.tokens import canvases, mosaics
 from onevision_encoder.tokens.canvas_import import FileTime, import_canvases

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
-from onevision_encoder.cli.batch import INTERRUPTED, counted
+from onevision_encoder.checks import counted
+from onevision_encoder.cli.batch import INTERRUPTED
 from onevision_encoder.cli.options import ReadingOptions
 from onevision_encoder.cli.results import prepare
 from onevision_encoder.errors import RandomWeightsWarning

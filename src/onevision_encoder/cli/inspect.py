@@ -12,7 +12,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from onevision_encoder.cli.batch import Input, complain, counted, run_batch
+from onevision_encoder.checks import counted
+from onevision_encoder.cli.batch import Input, complain, run_batch
 from onevision_encoder.cli.options import ReadingOptions
 from onevision_encoder.tokens.pipeline import ClipReading, read_clip
 from onevision_encoder.types import CodecSignals, Kind

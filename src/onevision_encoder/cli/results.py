@@ -10,11 +10,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from onevision_encoder import __version__
-from onevision_encoder.cli.batch import counted
+from onevision_encoder.checks import counted
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.tokens.described import KEY
 from onevision_encoder.tokens.files import write_atomically
 from onevision_encoder.video import fingerprint
+from onevision_encoder.video.damage import damage_words
 
 INDEX = "index.jsonl"
 
@@ -79,7 +80,7 @@ def describe(item: Mapping[str, Any]) -> str:
     """One input's tokens in words."""
     share = 100 * item["tokens"] / item["of"]
     grid = f"{item['grid'][0]}x{item['grid'][1]} patches"
-    damage = "".join(f", {counted(item[k], 'frame')} {k[7:]}" for k in ("frames_lost", "frames_corrupt") if item[k])
+    damage = "".join(f", {words}" for words in damage_words(item["frames_lost"], item["frames_corrupt"]))
     return f"{counted(item['tokens'], 'token')}, {share:.3g} % of {counted(item['frames'], 'frame')} of {grid}{damage}"
 
 

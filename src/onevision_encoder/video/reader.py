@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onevision_encoder.checks import counted
 from onevision_encoder.errors import DecodeError
 from onevision_encoder.types import FrameSequence
 from onevision_encoder.video.before import FramesBefore
@@ -194,10 +195,10 @@ def _read_observed(
 
 def _damage(table: PacketTable, log: DecodeLog, missing: Sequence[int], lost: int) -> str:
     """Damage in words, empty where there is none."""
-    parts = [f"{lost} frames lost"] if lost else []
+    parts = [f"{counted(lost, 'frame')} lost"] if lost else []
     parts += [f"{log.corrupt} flagged corrupt"] if log.corrupt else []
     parts += [f"{len(missing)} of the sampled frames missing"] if missing else []
-    parts += [f"{log.errors} decoding errors ({log.first_error})"] if log.errors else []
+    parts += [f"{counted(log.errors, 'decoding error')} ({log.first_error})"] if log.errors else []
     parts += [table.demux_error] if table.demux_error else []
     return ", ".join(parts)
 

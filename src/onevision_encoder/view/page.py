@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onevision_encoder import __version__
+from onevision_encoder.checks import counted
 from onevision_encoder.codec import ProviderName
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.tokens.files import write_atomically
@@ -22,6 +23,7 @@ from onevision_encoder.view.page_data import check_policy, clip_data, printable,
 
 SCRIPTS = ("select.js", "data.js", "draw.js", "chart.js", "app.js")
 _NOTEBOOK_HEIGHT = 900
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +68,12 @@ class Page:
         pieces = document.split("@")  # the template holds no other @
         return "".join(parts.get(piece, piece) if i % 2 else piece for i, piece in enumerate(pieces))
 
+    def __repr__(self) -> str:
+        named = [f"{clip['name']}: {counted(clip['frames'], 'frame')}" for clip in self.clips[:_NAMED]]
+        more = [f"{len(self.clips) - _NAMED} more"] if len(self.clips) > _NAMED else []
+        failed = [f"{len(self.failures)} failed"] if self.failures else []
+        return f"Page({', '.join(named + more + failed)})"
+
     def save(self, path: str | Path) -> Path:
         """Write the page, whole or not at all. Raises WriteError."""
         write_atomically(path, self.html.encode("utf-8"))
@@ -108,8 +116,16 @@ def make_page(
 
 
 def read_for_page(
-    source: Any, config: TokenizeConfig, providers: Sequence[ProviderName] = (), name: str | None = None
+    source: Any,
+    config: TokenizeConfig,
+    providers: Sequence[ProviderName] = (),
+    name: str | None = None,
+    *,
+    strict: bool = True,
 ) -> dict[str, Any]:
-    """One source read for a page. Raises what :func:`onevision_encoder.read_clip` raises, and see make_page."""
+    """One source read for a page; arguments as of :func:`~onevision_encoder.view.page_data.clip_data`.
+
+    Raises what :func:`onevision_encoder.read_clip` raises, and see make_page.
+    """
     check_policy(config)
-    return clip_data(source, read_clip(source, config), providers, name)
+    return clip_data(source, read_clip(source, config), providers, name, strict=strict)

@@ -20,16 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onevision_encoder.checks import counted
 from onevision_encoder.codec import ProviderName, ScoreName, compute_signals, raw_scores, read_with_signals
 from onevision_encoder.codec.provider import AUTO
 from onevision_encoder.codec.scores import fuse
-from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.selection import clip_saliency
 from onevision_encoder.selection.board import Board
 from onevision_encoder.selection.policies import random_order
 from onevision_encoder.tokens.pipeline import ClipReading, TokenizeConfig
 from onevision_encoder.types import CELL, CodecSignals, FrameSequence
 from onevision_encoder.video import probe
+from onevision_encoder.video.damage import damage_words
 from onevision_encoder.view.heat import top_of
 
 POLICIES = ("codec", "uniform", "random")
@@ -49,29 +51,46 @@ def check_policy(config: TokenizeConfig) -> None:
 
 
 def clip_data(
-    source: Any, reading: ClipReading, providers: Sequence[ProviderName] = (), name: str | None = None
+    source: Any,
+    reading: ClipReading,
+    providers: Sequence[ProviderName] = (),
+    name: str | None = None,
+    *,
+    strict: bool = True,
 ) -> dict[str, Any]:
     """JSON-ready description of one clip.
 
     Args:
         source: what ``reading`` was read from. providers: others whose signals the page can switch to.
         name: what to call the clip; None = its file's name.
+        strict: False = leave out those of ``providers`` that cannot serve this source, and say so under "refused".
     Raises:
-        SignalUnavailableError: a provider cannot serve this source.
+        SignalUnavailableError: a provider cannot serve this source; not strict, the configured one cannot.
     """
     frames, config = reading.frames, reading.config
     first = _resolved(config.signals.provider)
     own = reading.signals if reading.signals is not None else _signals_by(first, source, reading)
-    signals = {first: own}
-    for name in map(_resolved, providers):
-        if name not in signals:
-            signals[name] = _signals_by(name, source, reading)
+    signals, refused = {first: own}, {}
+    for other in map(_resolved, providers):
+        if other in signals:
+            continue
+        try:
+            signals[other] = _signals_by(other, source, reading)
+        except SignalUnavailableError as error:
+            if strict:
+                raise
+            cause = error.cause.removeprefix(f"{frames.source.name}: ")  # the page has the name
+            refused[other] = printable(f"no {error.signal} by {other}: {cause}")
     board = Board(frames)
     rows, cols = board.grid
     chunked = config.selection.policy == "codec" and config.selection.scope == "chunk"
     return {
         "name": name or printable(Path(frames.source.name).name or frames.source.name),
         "about": _about(frames),
+        "image": frames.source.is_image,
+        "refused": refused,
+        "framesLost": frames.source.frames_lost,
+        "framesCorrupt": frames.source.frames_corrupt,
         "frames": frames.num_frames,
         "rows": rows,
         "cols": cols,
@@ -155,7 +174,7 @@ def _heat(signals: CodecSignals, known_T: NDArray[np.bool_]) -> dict[str, Any]:
     known_Tyx = np.broadcast_to(known_T[:, None, None], signals.intra_Tyx.shape)
     inter_Tyx = known_Tyx & ~signals.intra_Tyx
     maps: dict[str, tuple[NDArray[Any] | None, NDArray[np.bool_], str]] = {
-        "fused": (fuse(signals.motion_Tyx2, signals.residual_Tyx), known_Tyx, "of each frame's own 95th percentile"),
+        "fused": (fuse(signals.motion_Tyx2, signals.residual_Tyx), known_Tyx, "of the frame's 95th percentile"),
         "motion": (np.hypot(signals.motion_Tyx2[..., 0], signals.motion_Tyx2[..., 1]), inter_Tyx, "pixels"),
         "residual": (signals.residual_Tyx, known_Tyx, "grey levels"),
         "bits": (signals.bits_Tyx, known_Tyx, "bits a cell"),
@@ -211,8 +230,10 @@ def _about(frames: FrameSequence) -> str:
     T, H, W, _ = frames.rgb_THW3.shape
     rate = f", {source.fps:.4g} fps" if source.fps else ""
     length = f", {source.duration_seconds:.2f} s" if source.duration_seconds else ""
-    sampled = f"{T} frame{'s' if T > 1 else ''} of {W}×{H}: {rows}×{cols} patches of {frames.patch}"
-    return f"{source.codec}, {source.width}×{source.height}{rate}{length} · read as {sampled}"
+    sampled = f"{counted(T, 'frame')} of {W}×{H}: {rows}×{cols} patches of {frames.patch}"
+    damage = ", ".join(damage_words(source.frames_lost, source.frames_corrupt))
+    about = f"{source.codec}, {source.width}×{source.height}{rate}{length} · read as {sampled}"
+    return f"{about} · {damage}" if damage else about
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> list[list[str]]:

@@ -40,8 +40,8 @@ def contact_sheet(
         signals: adds two small panels below each frame, the original and ``heat``.
         columns: pictures a row, fewer where captions would not fit; None fits it to the clip's shape. An image is one
             row: the original, what was chosen.
-        max_frames: pictures at most, spread evenly, frames with anchors among them. A few fewer of a long clip where
-            that fills the rows.
+        max_frames: pictures at most, spread evenly, frames with anchors among them; where few frames hold tokens, those
+            first. A few fewer of a long clip where that fills the rows.
         title: None = the source's name.
         heat: saliency (what ranked the patches), bits, residual or motion; None = saliency, where patches were ranked.
         width: of the sheet in pixels, at least 640.
@@ -79,16 +79,22 @@ def contact_sheet(
 
 
 def frames_to_show(selection: Selection, most: int) -> list[int]:
-    """At most ``most`` rows, evenly spread; where anchors are at most half of them, the nearest row makes way."""
+    """At most ``most`` rows, evenly spread. Where at most half of the frames hold tokens, those come first; else frames
+    with anchors do, unless they are more than half of the rows. For each of them the nearest other row makes way."""
     T = selection.shape[0]
-    picked = sorted({round(i) for i in np.linspace(0, T - 1, min(most, T)).tolist()})
-    anchors = np.flatnonzero(anchor_frames(selection)).tolist()
-    if len(anchors) > max(1, most // 2):
+    holding = np.flatnonzero(selection.tokens_per_frame_T).tolist()
+    few = 2 * len(holding) <= T
+    rows = holding if few and len(holding) >= most else list(range(T))
+    picked = sorted({rows[round(i)] for i in np.linspace(0, len(rows) - 1, min(most, len(rows))).tolist()})
+    wanted = np.flatnonzero(anchor_frames(selection)).tolist()
+    if few and len(holding) < most:
+        wanted = holding
+    elif len(wanted) > max(1, most // 2):
         return picked
-    for anchor in anchors:
-        if anchor not in picked:
-            picked.remove(min((p for p in picked if p not in anchors), key=lambda p: (abs(p - anchor), p)))
-            picked.append(anchor)
+    for row in wanted:
+        if row not in picked:
+            picked.remove(min((p for p in picked if p not in wanted), key=lambda p: (abs(p - row), p)))
+            picked.append(row)
     return sorted(picked)
 
 

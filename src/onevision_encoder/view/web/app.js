@@ -51,11 +51,12 @@ function draw() {
   const heat = shown === "saliency" ? saliencyHeat(clip, signals.scores[state.score]) : signals.heat[shown];
   drawHeat($("heat"), clip, t, heat);
   if (state.arrows) drawVectors($("heat"), clip, t, signals);
-  $("note-heat").textContent = signals.cuts[t] ? "a scene starts: nothing to predict from" : `${shown === "saliency" ? `by ${state.score}` : shown}, up to ${heat.top} ${heat.unit}`.trim();
+  const alone = clip.frames === 1 ? (clip.image ? "a still image" : "one frame") : "a scene starts";
+  $("note-heat").textContent = signals.cuts[t] ? `${alone}: nothing to predict from` : `${shown === "saliency" ? `by ${state.score}` : shown}, up to ${heat.top} ${heat.unit}`.trim();
   drawChosen($("chosen"), clip, t, chosen, colors);
   const counts = countKinds(clip, chosen)[t], here = sum(counts) * unit();
   $("chosen").classList.toggle("anchor", counts[ANCHOR] > 0);
-  $("note-chosen").textContent = `${number(here)} of ${number(clip.perFrame * unit())}${counts[ANCHOR] ? ", anchor" : ""}`;
+  $("note-chosen").textContent = `${number(here)} of ${number(clip.perFrame * unit())}${counts[ANCHOR] ? `: ${kindWords(counts)}` : ""}`;
   $("clock").textContent = `${t + 1} / ${clip.frames} · ${seconds(clip.pts[t])}`;
   $("scrub").value = t;
   $("scrub").setAttribute("aria-valuetext", `frame ${t + 1} of ${clip.frames}, ${seconds(clip.pts[t])}`);
@@ -65,6 +66,7 @@ function draw() {
   label("heat", `${shown} of frame ${t + 1}`);
   label("chosen", `Frame ${t + 1}: ${here} patches chosen`);
 }
+const kindWords = (counts) => counts.flatMap((n, k) => (n ? [`${number(n * unit())} ${KIND_WORDS[k]}`] : [])).join(", ");
 const label = (id, text) => $(id).setAttribute("aria-label", text);
 
 function showShare() {
@@ -172,6 +174,9 @@ async function open(id) {
   Object.assign(state, { clip, id, t: 0, ...clip.start, shown: "saliency" });
   $("title").textContent = clip.name;
   $("facts").textContent = clip.about;
+  const refused = Object.values(clip.refused);
+  $("refused").hidden = refused.length === 0;
+  $("refused").textContent = `Asked for and not in this page: ${refused.join("; ")}.`;
   for (const name of ["original", "uniform", "heat", "chosen"]) {
     const scale = Math.max(1, Math.ceil(448 / Math.max(clip.width, clip.height)));
     $(name).width = clip.width * scale;

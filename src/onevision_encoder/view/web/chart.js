@@ -3,7 +3,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const CHART = { width: 1000, up: 120, down: 46, gap: 16 };
-const KINDS = ["anchor", "codec", "fill"];
+const KINDS = ["anchor", "codec", "fill"], KIND_WORDS = ["anchor", "by signal", "by rule"];
 
 function svg(name, attributes, parent) {
   const node = document.createElementNS(SVG, name);
