@@ -142,7 +142,8 @@ class OneVisionEncoderProcessor(ProcessorMixin):
         self._check_made(video, given)
         if isinstance(video, PatchTokens):
             return video
-        reading = read_clip(video, config)
+        # The processor's own settings do not come too late: they are not asked of frames made beforehand.
+        reading = read_clip(video, config.for_frames(video) if isinstance(video, FrameSequence) else config)
         if reading.frames.source.is_image:
             name = reading.frames.source.name
             raise InvalidArgumentError("videos", name, "a video; for a still image write images=...")
