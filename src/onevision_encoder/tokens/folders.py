@@ -28,26 +28,38 @@ OURS = "onevision_encoder"
 
 
 @contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill; it gets its name only if the block ends well.
+def staged(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A place for a new file or folder, of its name but in a hidden folder beside it; moved if the block ends well.
 
     Raises:
-        WriteError: ``path`` exists, or cannot be made; any OSError in the block.
+        WriteError: ``path`` exists, or cannot be made; any OSError or WriteError in the block.
     """
     target = Path(path)
     if target.exists():
-        raise WriteError(target, "it exists; name a folder that does not")
+        raise WriteError(target, "it exists; name one that does not")
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         part.mkdir(parents=True)
-        yield part
-        part.rename(target)
+        yield part / target.name
+        if target.exists():  # made by somebody else meanwhile
+            raise WriteError(target, "it exists; name one that does not")
+        (part / target.name).rename(target)
+    except WriteError as error:
+        raise WriteError(target, error.cause) from error
     except OSError as error:
-        if isinstance(error, WriteError | MediaNotFoundError):
+        if isinstance(error, MediaNotFoundError):
             raise
         raise WriteError(target, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill; it gets its name only if the block ends well. Raises as :func:`staged`."""
+    with staged(path) as part:
+        part.mkdir()
+        yield part
 
 
 def check_format(picture_format: str) -> None:
