@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,23 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield part
 
 
+def check_whole(name: str, value: object, low: int, allowed: str) -> None:
+    """Raise InvalidArgumentError unless ``value`` is an integer of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise InvalidArgumentError(name, value, allowed)
+
+
+def is_rate(value: object) -> bool:
+    """Whether this is a number of frames per second: above 0 and finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
+def no_rate_for_ours(fps: float | None, path: Path) -> None:
+    """Raise InvalidArgumentError where times are said twice."""
+    if fps is not None:
+        raise InvalidArgumentError("fps", fps, f"not given: {path} holds the times of the frames, as they were")
+
+
 def check_format(picture_format: str) -> None:
     if picture_format not in ("png", "jpg"):
         raise InvalidArgumentError("picture_format", picture_format, "'png' (exact) or 'jpg' (quality 95, as theirs)")
@@ -88,8 +106,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise TokenFileError(f"{path}: {pixels.dtype} {pixels.shape}; uint8 [H, W, 3] is wanted")
         return pixels
-    if not path.is_file():
-        raise MediaNotFoundError(path, "no such picture")
+    if not _is_file(path):
+        raise MediaNotFoundError(f"{path!s:.200}", "no such picture")
     try:
         with Image.open(path) as opened:
             return np.asarray(opened.convert("RGB"))
@@ -108,13 +126,36 @@ def read_pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
 
 def read_array(path: Path) -> NDArray[Any]:
     """A ``.npy`` file without pickled objects. Raises MediaNotFoundError, TokenFileError."""
-    if not path.is_file():
-        raise MediaNotFoundError(path, "no such .npy file")
+    if not _is_file(path):
+        raise MediaNotFoundError(f"{path!s:.200}", "no such .npy file")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except _NO_ARRAY as error:
         raise TokenFileError(f"{path}: not a readable .npy file: {error}") from error
     return array
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def read_frames(path: Path) -> NDArray[np.int64]:
+    """Source frames [T] of a ``.npy`` file of integers."""
+    listed = read_array(path)
+    if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
+        raise TokenFileError(f"{path}: {listed.dtype} {listed.shape}; integers [T] are wanted")
+    return listed.astype(np.int64)
+
+
+def own_rows(path: Path, like: NDArray[Any]) -> NDArray[Any]:
+    """A ``.npy`` file of ours, of the dtype and shape of ``like``."""
+    stored = read_array(path)
+    if stored.shape != like.shape or stored.dtype != like.dtype:
+        raise TokenFileError(f"{path}: {stored.dtype} {stored.shape}; {like.dtype} {like.shape} is wanted")
+    return stored
 
 
 def read_rows(path: Path) -> NDArray[np.int64]:

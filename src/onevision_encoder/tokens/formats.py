@@ -23,7 +23,7 @@ from onevision_encoder.errors import ShapeError, TokenFileError
 from onevision_encoder.tokens.files import write_atomically
 from onevision_encoder.tokens.folders import read_array
 from onevision_encoder.tokens.positions import VIRTUAL_FRAMES, model_time
-from onevision_encoder.types import Kind, PatchTokens, Selection
+from onevision_encoder.types import ClipInfo, Kind, PatchTokens, Selection
 
 
 def export_positions_thw(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
@@ -79,13 +79,19 @@ def import_visidx(path: str | os.PathLike[str], *, num_frames: int, grid: tuple[
     return _selection(slots_K3, np.zeros(len(flat_K), np.float32), num_frames, grid, path)
 
 
-def virtual_slots(tokens: PatchTokens) -> NDArray[np.int32]:
-    """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]. Raises ShapeError where t is no slot."""
+def single_clip(tokens: PatchTokens) -> ClipInfo:
+    """Facts of the one clip there is; raises ShapeError where there are several, or a tiled one."""
     if len(tokens.clips) != 1:
-        raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip")
+        raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip; unpack() splits a pack")
     clip = tokens.clips[0]
     if clip.layout != "frames":
         raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
+    return clip
+
+
+def virtual_slots(tokens: PatchTokens) -> NDArray[np.int32]:
+    """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]. Raises ShapeError where t is no slot."""
+    clip = single_clip(tokens)
     # The files name slots of the virtual axis; any other time would be read back as other frames.
     T = len(clip.model_time_T)
     if T > VIRTUAL_FRAMES or not np.array_equal(clip.model_time_T, model_time(clip.pts_seconds_T, "virtual")):
