@@ -86,6 +86,7 @@ def test_data_goes_there_and_comes_back(
     there = called(capsys, "convert", tokens, tmp_path / "there", "--to", to, "--picture-format", pictures)
     assert (there["found"], there["to"], there["exact"]) == ("tokens", to, pictures == "png")
     assert ("sample" in there) == (to == "mosaics")
+    assert all(Path(image).is_file() for image in there.get("sample", {}).get("image", ()))
     back = called(capsys, "convert", tmp_path / "there", tmp_path / "x.tokens.safetensors")
     assert (back["found"], back["to"], back["tokens"]) == (to, "tokens", 192)
     one, two = load_tokens(tokens), load_tokens(tmp_path / "x.tokens.safetensors")
