@@ -203,7 +203,7 @@ def _clip(
     stated = fps if fps is not None else meta.get("fps")
     if ours:
         pts_T = ours["pts_seconds"]
-    elif stated is not None and is_rate(stated):
+    elif is_rate(stated):
         pts_T = frames_T / float(stated)
     else:
         raise InvalidArgumentError("fps", stated, f"frames per second, above 0: {place / META} does not say them")

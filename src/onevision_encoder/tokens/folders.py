@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def check_whole(name: str, value: object, low: int, allowed: str) -> None:
         raise InvalidArgumentError(name, value, allowed)
 
 
-def is_rate(value: object) -> bool:
+def is_rate(value: object) -> TypeGuard[float]:
     """Whether this is a number of frames per second: above 0 and finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
