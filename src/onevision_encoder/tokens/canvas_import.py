@@ -74,10 +74,8 @@ def import_canvases(
     rank_K = order_rank(positions_K3, (len(frames_T), *grid), order)
     score_K, kind_K = np.zeros(len(source_K3), np.float32), whole_frames(t_K, len(fill_S))
     if ours:
-        score_K, kind_K = (
-            _slots(place / name, kept_n, fill_S, like.dtype)
-            for name, like in (("score.npy", score_K), ("kind.npy", kind_K))
-        )
+        score_K = _slots(place / "score.npy", kept_n, fill_S, score_K.dtype)
+        kind_K = _slots(place / "kind.npy", kept_n, fill_S, kind_K.dtype)
     facts = _facts(place, files, kept_n, rank_K)
     clip = _clip(place, meta, ours, frames_T, patch=patch, grid=grid, order=order, time=time, fps=fps)
     patches_nSD = patchify(pictures[kept_n], patch).reshape(-1, len(fill_S), 3 * patch**2)[:, fill_S]

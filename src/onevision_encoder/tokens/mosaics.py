@@ -161,10 +161,7 @@ def import_mosaics(
     grid = (pictures.shape[1] // wanted, pictures.shape[2] // wanted)
     valid = pictures[:, top * wanted : bottom * wanted, left * wanted : right * wanted]
     clip = _clip(place, ours, wanted, grid, fps)
-    facts = {"folder": place.name, "pictures": Path(names[0]).suffix.removeprefix("."), "mosaics": len(names)}
-    if wanted != stored:
-        facts["rescaled"] = f"{stored} -> {wanted} pixels a patch, bicubic, each mosaic as a whole"
-    clip = replace(clip, provenance={**clip.provenance, "mosaics": facts})
+    clip = replace(clip, provenance={**clip.provenance, "mosaics": _facts(place, names, stored, wanted)})
     positions_K3 = _addresses(place, slots_K3, clip)
     score_K = np.zeros(len(slots_K3), np.float32)
     kind_K = whole_frames(positions_K3[:, 0].astype(np.int64), filled)
@@ -180,6 +177,13 @@ def import_mosaics(
         clips=(clip,),
     )
     return reorder(tokens, ours.get("order", "raster"))
+
+
+def _facts(place: Path, names: list[str], stored: int, wanted: int) -> dict[str, Any]:
+    facts = {"folder": place.name, "pictures": Path(names[0]).suffix.removeprefix("."), "mosaics": len(names)}
+    if wanted != stored:
+        facts["rescaled"] = f"{stored} -> {wanted} pixels a patch, bicubic, each mosaic as a whole"
+    return facts
 
 
 def _geometry(
