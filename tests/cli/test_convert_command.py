@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from onevision_encoder.cli import main
 from onevision_encoder.model import OneVisionEncoderModel, load_encoder, preset_config
 from onevision_encoder.model.layouts import to_fused
 from onevision_encoder.tokens import load_tokens
+from onevision_encoder.types import PatchTokens
 
 
 def call(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
@@ -84,6 +86,7 @@ def test_data_goes_there_and_comes_back(
     there = called(capsys, "convert", tokens, tmp_path / "there", "--to", to, "--picture-format", pictures)
     assert (there["found"], there["to"], there["exact"]) == ("tokens", to, pictures == "png")
     assert ("sample" in there) == (to == "mosaics")
+    assert all(Path(image).is_file() for image in there.get("sample", {}).get("image", ()))
     back = called(capsys, "convert", tmp_path / "there", tmp_path / "x.tokens.safetensors")
     assert (back["found"], back["to"], back["tokens"]) == (to, "tokens", 192)
     one, two = load_tokens(tokens), load_tokens(tmp_path / "x.tokens.safetensors")
@@ -142,3 +145,55 @@ def test_what_cannot_be_read_is_a_failure(tmp_path: Path, capsys: pytest.Capture
     code, _, err = call(capsys, "convert", tmp_path / "c", tmp_path / "out.safetensors")
     assert code == 2
     assert "tokens.safetensors" in err
+
+
+@pytest.mark.parametrize("to", ["tokens", "canvases", "mosaics"])
+@pytest.mark.parametrize("field", ["patches_ND", "score_N", "pts_seconds_T"])
+def test_what_reads_back_differently_gets_no_name(
+    tokens: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    to: str,
+    field: str,
+) -> None:
+    """A writer that changes one number: the command fails, and nothing lies under the destination's name."""
+    from onevision_encoder.cli import convert
+
+    source = tokens
+    if to == "tokens":
+        called(capsys, "convert", tokens, tmp_path / "canvases", "--to", "canvases")
+        source = tmp_path / "canvases"
+    before = sorted(path.name for path in tmp_path.iterdir())
+    home, name = {
+        "tokens": (convert, "save_tokens"),
+        "canvases": (convert.canvases, "export_canvases"),
+        "mosaics": (convert.mosaics, "export_mosaics"),
+    }[to]
+    whole = getattr(home, name)
+
+    def spoiled(path: Path, given: PatchTokens, **options: Any) -> Any:
+        clip = given.clips[0]
+        if field == "pts_seconds_T":
+            clip = replace(clip, pts_seconds_T=clip.pts_seconds_T + 1)
+            return whole(path, replace(given, clips=(clip,)), **options)
+        changed = getattr(given, field).copy()
+        changed.reshape(-1)[0] += 1
+        return whole(path, replace(given, **{field: changed}), **options)
+
+    monkeypatch.setattr(home, name, spoiled)
+    out = tmp_path / ("out.tokens.safetensors" if to == "tokens" else "out")
+    code, _, err = call(capsys, "convert", source, out, "--to", to)
+    assert code == 1
+    assert "reads back differently" in err
+    assert field in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_times_that_are_there_are_not_said_again(
+    tokens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called(capsys, "convert", tokens, tmp_path / "canvases", "--to", "canvases")
+    code, _, err = call(capsys, "convert", tmp_path / "canvases", tmp_path / "x.tokens.safetensors", "--fps", 3)
+    assert code != 0
+    assert "fps=3" in err

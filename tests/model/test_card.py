@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 import torch
 from encoders import scaled_model
@@ -9,9 +11,9 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import modeling_utils
 from transformers.utils import hub
 
-from onevision_encoder.errors import WriteError
+from onevision_encoder.errors import InvalidArgumentError, WriteError
 from onevision_encoder.model import OneVisionEncoderModel, write_model_card
-from onevision_encoder.model.card import is_blank_card
+from onevision_encoder.model.card import is_blank_card, model_card
 
 
 def test_a_card_is_written_and_read_by_the_hub(tmp_path):
@@ -103,3 +105,26 @@ def test_a_save_that_pushes_keeps_the_readme(pushed, tmp_path):
     scaled_model().save_pretrained(tmp_path, push_to_hub=True, repo_id="org/name")
     assert pushed["card"] == "mine"
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("license", ["mit\nbase_model: x", "mit: no", "", "[a", "a b", "x" * 200, 3])
+def test_a_licence_is_an_identifier(tmp_path, license):
+    with pytest.raises(InvalidArgumentError, match="license"):
+        write_model_card(scaled_model(), tmp_path, license=license)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ['my "best" one', "back\\slash", "Ünïcode 7"])
+def test_names_are_quoted_in_code(name):
+    text = model_card(scaled_model(), name=name)
+    tree = ast.parse(text.split("```python\n")[1].split("```")[0])
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load_encoder"
+    ]
+    assert [ast.literal_eval(call.args[0]) for call in calls] == [name]
+    assert f"# {name}\n" in text
+
+
+def test_a_name_is_one_line():
+    with pytest.raises(InvalidArgumentError, match="name"):
+        model_card(scaled_model(), name="a\n---\nlicense: mit")

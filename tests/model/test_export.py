@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,3 +179,40 @@ def test_missing_extra_says_what_to_install(tmp_path, monkeypatch):
         export_onnx(scaled_model(), tmp_path / "encoder.onnx")
     assert "onnx" in caught.value.packages
     assert isinstance(caught.value, ImportError)
+
+
+class HalfWritten:
+    """Stands for a traced program whose file does not fit the disk."""
+
+    def __init__(self, fails):
+        self.model, self.fails = SimpleNamespace(metadata_props={}), fails
+
+    def save(self, path, **_):
+        Path(path).write_bytes(b"half")
+        Path(path + ".data").write_bytes(b"weights")
+        if self.fails:
+            raise OSError("no space left")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, fails):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
+    monkeypatch.setattr("onevision_encoder.model.export.export_program", lambda *_, **__: None)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: HalfWritten(fails))
+    (tmp_path / "encoder.onnx").write_bytes(b"old")
+    if fails:
+        with pytest.raises(WriteError, match="no space left"):
+            export_onnx(scaled_model(), tmp_path / "encoder.onnx")
+    else:
+        export_onnx(scaled_model(), tmp_path / "encoder.onnx")
+    found = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    whole = {"encoder.onnx": b"half", "encoder.onnx.data": b"weights"}
+    assert found == ({"encoder.onnx": b"old"} if fails else whole)
+
+
+@pytest.mark.parametrize("facts", [{"x": {1, 2}}, {"x": float("nan")}, {(1, 2): 3}])
+def test_facts_are_looked_at_before_the_model_is_traced(tmp_path, monkeypatch, facts):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
+    monkeypatch.setattr("onevision_encoder.model.export.export_program", lambda *_, **__: pytest.fail("traced"))
+    with pytest.raises(InvalidArgumentError, match="facts"):
+        export_onnx(scaled_model(), tmp_path / "encoder.onnx", facts=facts)

@@ -1,4 +1,4 @@
-"""Damaged folders of canvases and mosaics, thousands of times: each call gives tokens or a typed error."""
+"""Damaged folders of canvases and mosaics, and pickled weights, thousands of times: a result or a typed error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made import frames, selection
 from neighbours import some_blocks, write_canvases
 from test_fuzz_media import damage
 
 from onevision_encoder.errors import OneVisionError
+from onevision_encoder.model import OneVisionEncoderConfig, OneVisionEncoderModel, read_weights
 from onevision_encoder.tokens import export_canvases, export_mosaics, import_canvases, import_mosaics, make_tokens
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
@@ -86,3 +88,32 @@ def test_damaged_folders(originals: dict[str, Path], tmp_path: Path) -> None:
     print(dict(outcomes))
     assert outcomes["read"] > 10
     assert outcomes["TokenFileError"] > 10
+
+
+@pytest.mark.soak
+def test_damaged_pickled_weights(tmp_path: Path) -> None:
+    """Half the damage in the first KiB, where the pickle is; the tensors behind it forgive every change."""
+    shape = {"hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = OneVisionEncoderConfig(**shape, patch_size=2, use_head=False)
+    config.save_pretrained(tmp_path)
+    torch.save(OneVisionEncoderModel(config).state_dict(), tmp_path / "whole.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    rng = random.Random(0)
+    outcomes: Counter[str] = Counter()
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        damaged = bytearray(whole)
+        if rng.random() < 0.5:
+            for _ in range(rng.randrange(1, 4)):
+                damaged[rng.randrange(1024)] = rng.randrange(256)
+        else:
+            damaged = bytearray(damage(whole, np.random.default_rng(rng.getrandbits(32))))
+        (tmp_path / "damaged.pt").write_bytes(damaged)
+        try:
+            read_weights(tmp_path / "damaged.pt")
+            outcomes["read"] += 1
+        except OneVisionError as error:
+            outcomes[type(error.__cause__).__name__] += 1
+    print(dict(outcomes))
+    assert outcomes["read"] > 0
+    assert len(outcomes) > 3

@@ -16,7 +16,7 @@ from onevision_encoder.cli.batch import TOKEN_SUFFIX, Input, finish, run_batch
 from onevision_encoder.errors import InvalidArgumentError, TokenFileError
 from onevision_encoder.tokens import canvases, mosaics
 from onevision_encoder.tokens.canvas_import import FileTime, import_canvases
-from onevision_encoder.tokens.folders import PictureFormat
+from onevision_encoder.tokens.folders import PictureFormat, staged
 from onevision_encoder.tokens.store import load_tokens, save_tokens
 from onevision_encoder.types import PatchTokens
 
@@ -112,8 +112,9 @@ class Convert:
         found = what_is(Path(item.path))
         to = self._target(found)
         tokens = self._read(found, item.path)
-        sample = self._write(to, tokens)
-        exact = self._verify(to, tokens)
+        with staged(self.destination) as part:  # it gets its name when it has been read back
+            sample = self._write(part, to, tokens)
+            exact = self._verify(part, to, tokens)
         clip = tokens.clips[0]
         row = {"tokens": len(tokens), "grid": list(clip.grid), "frames": len(clip.frame_index_T), "exact": exact}
         return {**row, "destination": self.destination, **({"sample": sample} if sample else {})}
@@ -125,27 +126,32 @@ class Convert:
             return import_canvases(path, time=self.time, fps=self.fps)
         return mosaics.import_mosaics(path, patch=self.patch, fps=self.fps)
 
-    def _write(self, to: str, tokens: PatchTokens) -> Mapping[str, Any]:
+    def _write(self, part: Path, to: str, tokens: PatchTokens) -> Mapping[str, Any]:
+        """Returns the training line of mosaics, with the paths they will have."""
         if to == "tokens":
-            save_tokens(self.destination, tokens)
+            save_tokens(part, tokens)
         elif to == "canvases":
-            canvases.export_canvases(
-                self.destination, tokens, picture_format=self.picture_format, block=self.block, fps=self.fps
-            )
+            canvases.export_canvases(part, tokens, picture_format=self.picture_format, block=self.block, fps=self.fps)
         else:
-            return mosaics.export_mosaics(self.destination, tokens, picture_format=self.picture_format)
+            line = mosaics.export_mosaics(part, tokens, picture_format=self.picture_format)
+            place = Path(self.destination)
+            images = [(place / Path(image).name).as_posix() for image in line["image"]]
+            return {**line, "image": images, "positions_thw": (place / mosaics.POSITIONS).as_posix()}
         return {}
 
-    def _verify(self, to: str, tokens: PatchTokens) -> bool:
+    def _verify(self, part: Path, to: str, tokens: PatchTokens) -> bool:
         """Read the result; whether the pixels are the very same too (with JPEG they are not)."""
         readers: Mapping[str, Callable[[str], PatchTokens]] = {
             "tokens": load_tokens,
             "canvases": import_canvases,
             "mosaics": mosaics.import_mosaics,
         }
-        back = readers[to](self.destination)
+        back = readers[to](str(part))
         names = ("positions_N3", "model_positions_N3", "score_N", "kind_N")
         changed = [name for name in names if not np.array_equal(getattr(back, name), getattr(tokens, name))]
+        one, other = back.clips[0], tokens.clips[0]
+        times = ("frame_index_T", "pts_seconds_T", "model_time_T")
+        changed += [name for name in times if not np.array_equal(getattr(one, name), getattr(other, name))]
         exact = bool(np.array_equal(back.patches_ND, tokens.patches_ND))
         if changed or not (exact or self.picture_format == "jpg"):
             raise TokenFileError(f"{self.destination}: reads back differently: {changed or ['patches_ND']}")

@@ -6,10 +6,12 @@ were trained on, and their licence.
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onevision_encoder.errors import WriteError
+from onevision_encoder.errors import InvalidArgumentError, WriteError
 
 if TYPE_CHECKING:
     from onevision_encoder.model.encoder import OneVisionEncoderModel
@@ -21,6 +23,7 @@ BLANK_FIELD = "[More Information Needed]"
 BLANK_FIELDS = 10
 """A card with the mark and more empty fields than this was never filled in; the blank one has over 30."""
 
+_LICENSE = re.compile(r"[A-Za-z][A-Za-z0-9.+_-]{0,63}")
 _TEMPLATE = """---
 license: {license}
 library_name: onevision-encoder
@@ -60,7 +63,7 @@ multiples of {patch} are accepted; nothing is resized or cropped by the model. `
 ```python
 from onevision_encoder import embed_tokens, load_encoder, tokenize
 
-encoder = load_encoder("{where}")
+encoder = load_encoder({where})
 embeddings = embed_tokens(encoder, tokenize("video.mp4", budget=2048))
 print(embeddings.{shown}.shape)
 ```
@@ -70,7 +73,7 @@ As a transformers model, on normalised pixels [B, 3, H, W], [B, 3, T, H, W] or p
 ```python
 from onevision_encoder import OneVisionEncoderModel
 
-model = OneVisionEncoderModel.from_pretrained("{where}")
+model = OneVisionEncoderModel.from_pretrained({where})
 ```
 """
 
@@ -86,9 +89,17 @@ def model_card(
         license: identifier as the Hub knows them (``apache-2.0``, ...), of the weights.
         weights: what they were trained on and by whom, in words; None = what the code knows, which is where they
             were loaded from.
+    Raises:
+        InvalidArgumentError: ``license`` is no identifier, ``name`` is not one line.
     """
     from onevision_encoder.model.embed import CLIP_MEAN, CLIP_STD
 
+    if not isinstance(license, str) or not _LICENSE.fullmatch(license):
+        raise InvalidArgumentError(
+            "license", license, "an identifier as the Hub knows them: apache-2.0, mit, other ..."
+        )
+    if name is not None and not (isinstance(name, str) and name.isprintable()):
+        raise InvalidArgumentError("name", name, "one line of text")
     config = model.config
     rows = {
         "width, layers, heads": f"{config.hidden_size}, {config.num_hidden_layers}, {config.num_attention_heads}",
@@ -102,7 +113,7 @@ def model_card(
     }
     return _TEMPLATE.format(
         name=name or "OneVision-Encoder",
-        where=name or "path/to/this/folder",
+        where=json.dumps(name or "path/to/this/folder", ensure_ascii=False),
         license=license,
         license_words=f"`{license}`." if license != "unknown" else "not stated; whoever publishes them must say.",
         weights=weights or _origin(str(config._name_or_path or "")),
@@ -128,7 +139,7 @@ def write_model_card(
     Args:
         name, license, weights: as for :func:`model_card`.
     Raises:
-        WriteError: the file cannot be written.
+        WriteError: the file cannot be written. InvalidArgumentError: as for :func:`model_card`.
     """
     target = Path(folder) / CARD
     if target.exists() and not overwrite:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,9 +26,18 @@ from onevision_encoder import __version__
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError, WriteError
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 from onevision_encoder.model.encoder import OneVisionEncoderModel
-from onevision_encoder.model.foreign_config import read_config, read_json, write_config
+from onevision_encoder.model.foreign_config import (
+    OURS_ONLY,
+    SHAPES,
+    SHARED,
+    read_config,
+    read_json,
+    wordless,
+    write_config,
+)
 from onevision_encoder.model.layouts import FUSED_LAYOUTS, HEAD, WeightLayout, find_tower, to_fused, to_ours
 from onevision_encoder.model.weight_files import open_weights
+from onevision_encoder.tokens.folders import new_folder
 
 WEIGHTS, CONFIG, REPORT, PREPROCESSOR = (
     "model.safetensors",
@@ -97,6 +106,11 @@ class Conversion:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def for_the_folder(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, with names in place of paths: the folder may go to the Hub."""
+        places = {key: Path(getattr(self, key)).resolve().name for key in ("source", "destination")}
+        return self.as_dict() | places
+
 
 def read_weights(source: str | Path, *, config: str | Path | None = None) -> EncoderWeights:
     """Read the encoder of a checkpoint, wherever it sits in it; only its own tensors are read.
@@ -145,7 +159,8 @@ def convert_checkpoint(
         to: ``ours`` and ``original`` have one set of names; ``ov2`` and ``mage`` are vision towers without merger.
         prefix: put before every name, ``"model.visual."`` as inside LLaVA-OneVision-2, say; not for ``ours``.
     Raises:
-        CheckpointError: the source cannot be read, or the layout has no word for what it does.
+        CheckpointError: the source cannot be read, or the layout has no word for what it does; or what was written
+            does not read back as it was.
         WriteError: ``destination`` is there already, or cannot be written. InvalidArgumentError: no such layout.
     """
     if to not in get_args(WeightLayout):
@@ -156,6 +171,19 @@ def convert_checkpoint(
     if target.exists():
         raise WriteError(target, "it exists; name a folder that does not")
     weights = read_weights(source, config=config)
+    written, report = _prepared(source, target, weights, to, prefix)
+    with new_folder(target) as part:
+        report = replace(report, notes=(*report.notes, *_write(part, Path(source), weights, written, to)))
+        (part / REPORT).write_text(json.dumps(report.for_the_folder(), indent=2) + "\n", encoding="utf-8")
+        _verify(part, weights, to)
+        gc.collect()  # some systems do not rename a folder while a file in it is mapped
+    return report
+
+
+def _prepared(
+    source: str | Path, target: Path, weights: EncoderWeights, to: WeightLayout, prefix: str
+) -> tuple[dict[str, Tensor], Conversion]:
+    """The tensors to write, and the report on them."""
     state = to_fused(weights.state) if to in FUSED_LAYOUTS else dict(weights.state)
     dropped = sum(name.startswith(HEAD) for name in weights.state) if to in FUSED_LAYOUTS else 0
     written = {prefix + name: tensor.contiguous() for name, tensor in state.items()}
@@ -169,23 +197,9 @@ def convert_checkpoint(
         parameters=sum(tensor.numel() for tensor in written.values()),
         dtypes=_count_dtypes(written),
         left_out={**weights.left_out, **({"pooling head": dropped} if dropped else {})},
-        notes=weights.notes,
+        notes=(*weights.notes, *wordless(weights.config, to)),
     )
-    part = target.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        part.mkdir(parents=True)
-        report = replace(report, notes=(*report.notes, *_write(part, Path(source), weights, written, to)))
-        (part / REPORT).write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
-        _verify(part, weights, to)
-        gc.collect()  # some systems do not rename a folder while a file in it is mapped
-        part.rename(target)
-    except OSError as error:
-        if isinstance(error, WriteError):
-            raise
-        raise WriteError(target, error.strerror or str(error)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return report
+    return written, report
 
 
 def _write(
@@ -201,7 +215,10 @@ def _write(
     else:
         fields = write_config(source, weights.config, to) | {"dtype": str(dtype).removeprefix("torch.")}
         (folder / CONFIG).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    save_file(written, folder / WEIGHTS, metadata={"format": "pt"})
+    try:
+        save_file(written, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, say
+        raise WriteError(folder / WEIGHTS, str(error)) from error
     beside = source / PREPROCESSOR
     if not beside.is_file():
         return []
@@ -213,12 +230,16 @@ def _write(
 
 def _verify(folder: Path, weights: EncoderWeights, to: WeightLayout) -> None:
     """Load what was written, the way a reader would, and compare it with what was read, bit for bit."""
+    fields = (*SHAPES, *SHARED, *OURS_ONLY)
     if to in FUSED_LAYOUTS:
-        back: Mapping[str, Tensor] = read_weights(folder).state
+        read = read_weights(folder)
+        back, config = read.state, read.config
         wanted = {name: tensor for name, tensor in weights.state.items() if not name.startswith(HEAD)}
     else:
-        back = OneVisionEncoderModel.from_pretrained(folder, dtype="auto", local_files_only=True).state_dict()
+        model = _loaded(folder)
+        back, config = model.state_dict(), model.config
         wanted = dict(weights.state)
+        fields = (*fields, "use_head", "rope_temporal_size")
     changed = sorted(
         name
         for name in back.keys() | wanted.keys()
@@ -226,13 +247,29 @@ def _verify(folder: Path, weights: EncoderWeights, to: WeightLayout) -> None:
     )
     if changed:
         raise CheckpointError(folder, f"reads back differently in {len(changed)} tensors, {changed[0]} among them")
+    for name in fields:
+        found, meant = getattr(config, name), getattr(weights.config, name)
+        if found != meant:
+            raise CheckpointError(folder, f"reads back differently: {name}={found!r}, not {meant!r}")
+
+
+def _loaded(folder: Path) -> OneVisionEncoderModel:
+    try:
+        model: OneVisionEncoderModel = OneVisionEncoderModel.from_pretrained(
+            folder, dtype="auto", local_files_only=True
+        )
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(folder, f"cannot be read back: {error}") from error
+    return model
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal to the bit, or exactly widened (a file of mixed dtypes loads in the widest)."""
-    if one.shape != other.shape:
+    """Equal to the bit; or ``one`` exactly widened (a file of mixed dtypes loads in the widest)."""
+    if one.shape != other.shape or torch.promote_types(one.dtype, other.dtype) != one.dtype:
         return False
-    return bool(torch.isclose(one, other.to(one.dtype), rtol=0, atol=0, equal_nan=True).all())
+    if one.dtype != other.dtype:
+        return bool(torch.isclose(one, other.to(one.dtype), rtol=0, atol=0, equal_nan=True).all())
+    return torch.equal(*(tensor.contiguous().view(torch.uint8) for tensor in (one, other)))
 
 
 def _widest(state: Mapping[str, Tensor]) -> torch.dtype:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import secrets
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -140,7 +142,8 @@ def export_onnx(
         ``path``.
     Raises:
         MissingExtraError: onnx or onnxscript are not installed.
-        InvalidArgumentError: as :func:`export_program`. WriteError: the file cannot be written.
+        InvalidArgumentError: as :func:`export_program`; ``facts`` that JSON cannot hold.
+        WriteError: the file cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -149,6 +152,7 @@ def export_onnx(
     if not target.parent.is_dir():
         raise WriteError(target, "there is no such folder")
     graph = _graph(model, clips, pixels)
+    about = _metadata({**describe_graph(model, clips=clips, pixels=pixels), **(facts or {})})
     program = export_program(model, clips=clips, pixels=pixels)
     names: dict[str, Any] = {
         "input_names": graph.inputs,
@@ -158,14 +162,34 @@ def export_onnx(
     with _quiet():
         onnx_program = torch.onnx.export(program, **names, opset_version=OPSET, dynamo=True, verbose=False)
     assert onnx_program is not None
-    about = {**describe_graph(model, clips=clips, pixels=pixels), **(facts or {})}
-    onnx_program.model.metadata_props[METADATA_KEY] = json.dumps(about)
+    onnx_program.model.metadata_props[METADATA_KEY] = about
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    try:
-        onnx_program.save(str(target), external_data=size > WHOLE_FILE)
-    except OSError as error:
-        raise WriteError(target, str(error)) from error
+    _save(onnx_program, target, external_data=size > WHOLE_FILE)
     return target
+
+
+def _metadata(about: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(about, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError("facts", about, f"what JSON can hold ({error})") from error
+
+
+def _save(program: torch.onnx.ONNXProgram, target: Path, *, external_data: bool) -> None:
+    """Write in a folder of its own and move: a file that is there is replaced by a whole one, or stays.
+
+    The graph names the weights beside it by name only, so they move with it, and before it.
+    """
+    part = target.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        part.mkdir()
+        program.save(str(part / target.name), external_data=external_data)
+        for file in sorted(part.iterdir(), key=lambda file: file.name == target.name):
+            file.replace(target.parent / file.name)
+    except OSError as error:
+        raise WriteError(target, error.strerror or str(error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def describe_graph(model: OneVisionEncoderModel, *, clips: Clips, pixels: Pixels) -> dict[str, Any]:

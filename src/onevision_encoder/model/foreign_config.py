@@ -178,6 +178,15 @@ def _window(source: object, fields: Mapping[str, Any], notes: list[str]) -> int 
     return size if size and size > 0 else None
 
 
+def wordless(config: OneVisionEncoderConfig, to: WeightLayout) -> list[str]:
+    """Notes on fields that layout ``to`` has no room for, and that readers will take to be the default."""
+    usual = OneVisionEncoderConfig().rope_temporal_size
+    if to not in VISION_TYPES or config.rope_temporal_size == usual:
+        return []
+    found = f"rope_temporal_size={config.rope_temporal_size!r}"
+    return [f"{found} has no word in {to}; coming back it is {usual} (it numbers frames that have no positions)"]
+
+
 def write_config(source: object, config: OneVisionEncoderConfig, to: WeightLayout) -> dict[str, Any]:
     """Contents of a ``config.json`` of another layout.
 

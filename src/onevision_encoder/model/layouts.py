@@ -74,7 +74,12 @@ def find_tower(source: object, names: Iterable[str]) -> Tower:
     Raises:
         CheckpointError: no encoder, more than one, or a tensor inside it that it has no place for.
     """
-    plain = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    plain: dict[str, str] = {}
+    for stored in names:
+        name = ".".join(part for part in stored.split(".") if part not in WRAPPERS)
+        if name in plain:
+            raise CheckpointError(source, f"holds {name} twice, as {plain[name]} and as {stored}")
+        plain[name] = stored
     prefixes = [name.removesuffix(PATCH) for name in plain if name == PATCH or name.endswith("." + PATCH)]
     if len(prefixes) != 1:
         what = f"{len(prefixes)} encoders, under {sorted(prefixes)}" if prefixes else "no encoder"
@@ -111,9 +116,21 @@ def to_ours(tensors: Iterable[tuple[str, Tensor]], source: object = "tensors") -
     """Rename and split: any layout -> the names of :class:`OneVisionEncoderModel`.
 
     Raises:
-        CheckpointError: a shape that cannot be split or folded.
+        CheckpointError: a shape that cannot be split or folded, no dense floats, one weight under two names.
     """
+    seen: set[str] = set()
+    for name, tensor in _renamed(tensors, source):
+        if name in seen:
+            raise CheckpointError(source, f"holds {name} twice: as it is, and in a fused tensor or under another name")
+        seen.add(name)
+        yield name, tensor
+
+
+def _renamed(tensors: Iterable[tuple[str, Tensor]], source: object) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in tensors:
+        if tensor.layout != torch.strided or tensor.ndim == 0 or not tensor.is_floating_point():
+            found = f"{tensor.layout} {tensor.dtype} {tuple(tensor.shape)}".replace("torch.", "")
+            raise CheckpointError(source, f"{name} is {found}; a dense tensor of floats with axes is wanted")
         fused, out = _FUSED.fullmatch(name), _FUSED_OUT.fullmatch(name)
         if fused:
             if len(tensor) % 3:

@@ -20,7 +20,7 @@ from torch import Tensor
 from onevision_encoder.errors import CheckpointError
 
 PICKLED = (".pt", ".pth", ".bin")
-INDEX = "model.safetensors.index.json"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ENVELOPES = ("state_dict", "model", "module", "backbone")
 """Keys under which training loops put a state dict."""
 
@@ -70,14 +70,15 @@ class PickledWeights(Weights):
 def open_weights(source: Path) -> Weights:
     """Open a folder or file.
 
-    A folder holds ``model.safetensors``, shards with their index, or one pickled file.
+    A folder holds ``model.safetensors``, shards with their index, one other ``model*.safetensors``, or one pickled
+    file. Other files beside ``model.safetensors`` (an average of the weights, say) are not opened.
 
     Raises:
-        CheckpointError: no such place, no weights, files missing or broken.
+        CheckpointError: no such place, no weights, files missing or broken, several that may be meant.
     """
     if source.is_file():
         if source.suffix == ".safetensors":
-            return _safetensors(source, [source])
+            return _safetensors(source, source)
         if source.suffix in PICKLED:
             return PickledWeights(_unpickle(source))
         raise CheckpointError(source, f"is no weight file: .safetensors or one of {PICKLED} is wanted")
@@ -85,9 +86,13 @@ def open_weights(source: Path) -> Weights:
         raise CheckpointError(source, "no such file or folder (of a hub repository, download a copy first)")
     if (source / INDEX).is_file():
         return _indexed(source)
-    files = sorted(source.glob("model*.safetensors"))
+    whole = source / WHOLE
+    files = [whole] if whole.is_file() else sorted(source.glob("model*.safetensors"))
+    if len(files) > 1:
+        found = ", ".join(file.name for file in files[:4]) + (", ..." if len(files) > 4 else "")
+        raise CheckpointError(source, f"holds {found} and neither {WHOLE} nor {INDEX}; name one file")
     if files:
-        return _safetensors(source, files)
+        return _safetensors(source, files[0])
     pickled = sorted(file for file in source.iterdir() if file.suffix in PICKLED)
     if len(pickled) != 1:
         found = f"{len(pickled)} pickled files; name one of them" if pickled else "no weights"
@@ -101,18 +106,17 @@ def _indexed(folder: Path) -> Weights:
         home = {str(name): folder / Path(file).name for name, file in listed.items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(folder, f"{INDEX} is no index of shards: {error}") from error
+    if (folder / WHOLE).is_file() and folder / WHOLE not in home.values():
+        raise CheckpointError(folder, f"holds both {WHOLE} and {INDEX}, which does not name it; name one file")
     return SafetensorsWeights(folder, home)
 
 
-def _safetensors(source: Path, files: list[Path]) -> Weights:
-    home: dict[str, Path] = {}
-    for file in files:
-        try:
-            with safe_open(str(file), framework="pt") as opened:
-                home |= dict.fromkeys(opened.keys(), file)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(source, f"{file.name} is no readable safetensors file: {error}") from error
-    return SafetensorsWeights(source, home)
+def _safetensors(source: Path, file: Path) -> Weights:
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            return SafetensorsWeights(source, dict.fromkeys(opened.keys(), file))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(source, f"{file.name} is no readable safetensors file: {error}") from error
 
 
 def _unpickle(file: Path) -> Mapping[str, Tensor]:
@@ -123,9 +127,9 @@ def _unpickle(file: Path) -> Mapping[str, Tensor]:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         cause = "holds more than tensors and is not opened: unpickling it would run code of the file"
-        raise CheckpointError(file, f"{cause} ({str(error).splitlines()[0]})") from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(file, f"cannot be read: {error}") from error
+        raise CheckpointError(file, f"{cause} ({(str(error).splitlines() or [''])[0]})") from error
+    except Exception as error:  # a damaged pickle fails in any way there is: KeyError, AssertionError, TypeError ...
+        raise CheckpointError(file, f"cannot be read: {type(error).__name__}: {error}") from error
     return _state_dict(file, loaded)
 
 

@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.errors import InvalidArgumentError, TokenFileError
-from onevision_encoder.tokens.canvases import FRAMES, META, ORDERS, PACKED, POSITIONS
+from onevision_encoder.tokens.canvases import FRAMES, META, ORDERS, PACKED, POSITIONS, are_whole_blocks
 from onevision_encoder.tokens.folders import (
+    is_rate,
+    no_rate_for_ours,
     own_facts,
+    own_rows,
     patch_side,
-    read_array,
+    read_frames,
     read_object,
     read_pictures,
     read_rows,
@@ -45,7 +48,7 @@ def import_canvases(
     Args:
         time: what RoPE sees: ``file`` = the source frame's number, as these models are trained (ours: the time the
             tokens had); ``virtual`` = 0..63, as the original's weights are; ``index``; ``seconds``.
-        fps: of the source, where ``meta.json`` does not say it.
+        fps: of the source, where ``meta.json`` does not say it; not for folders of ours, which hold the times.
     Raises:
         MediaNotFoundError: a file is missing. TokenFileError: files that contradict each other, a half-padded
             canvas, slots that do not hold whole blocks, repeated patches. InvalidArgumentError: fps is unknown.
@@ -53,6 +56,8 @@ def import_canvases(
     place = Path(folder)
     meta = read_object(place / META)
     ours = own_facts(place / META, meta)
+    if ours:
+        no_rate_for_ours(fps, place / META)
     files = _files(place, meta)
     pictures = read_pictures(place, files)
     source_nS3 = _positions(place, len(files))
@@ -63,39 +68,45 @@ def import_canvases(
     fill_S = order_permutation((1, *grid), order)  # slots in the order they were filled
     source_K3 = source_nS3[kept_n][:, fill_S].reshape(-1, 3)
     _check_places(place, source_K3, grid, block)
-
-    def rows(name: str, otherwise: NDArray[Any]) -> NDArray[Any]:
-        if not ours:
-            return otherwise
-        stored = read_array(place / name)
-        if stored.shape != (source_nS3[..., 0].size,) or stored.dtype != otherwise.dtype:
-            raise TokenFileError(f"{place / name}: {stored.dtype} {stored.shape} does not fit {POSITIONS}")
-        return stored.reshape(source_nS3.shape[:2])[kept_n][:, fill_S].ravel()
-
     frames_T = _frames(place, source_K3[:, 0])
     t_K = np.searchsorted(frames_T, source_K3[:, 0])
     positions_K3 = np.stack([t_K, source_K3[:, 1], source_K3[:, 2]], axis=1).astype(np.int32)
     rank_K = order_rank(positions_K3, (len(frames_T), *grid), order)
+    score_K, kind_K = np.zeros(len(source_K3), np.float32), whole_frames(t_K, len(fill_S))
+    if ours:
+        score_K = _slots(place / "score.npy", kept_n, fill_S, score_K.dtype)
+        kind_K = _slots(place / "kind.npy", kept_n, fill_S, kind_K.dtype)
+    facts = _facts(place, files, kept_n, rank_K)
+    clip = _clip(place, meta, ours, frames_T, patch=patch, grid=grid, order=order, time=time, fps=fps)
+    patches_nSD = patchify(pictures[kept_n], patch).reshape(-1, len(fill_S), 3 * patch**2)[:, fill_S]
+    tokens = PatchTokens(
+        patches_ND=patches_nSD.reshape(len(source_K3), -1),
+        positions_N3=positions_K3,
+        model_positions_N3=model_positions(positions_K3, clip.model_time_T, grid=grid),
+        score_N=score_K,
+        kind_N=kind_K,
+        cu_seqlens=np.array([0, len(source_K3)], dtype=np.int32),
+        clips=(replace(clip, provenance={**clip.provenance, "canvases": facts}),),
+    )
+    return reorder(tokens, ours.get("order", order))
+
+
+def _slots(path: Path, kept_n: NDArray[np.bool_], fill_S: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values of the slots of a file of ours, in the order of filling, without those of padding."""
+    stored = own_rows(path, np.empty(len(kept_n) * len(fill_S), dtype))
+    values: NDArray[Any] = stored.reshape(len(kept_n), -1)[kept_n][:, fill_S].ravel()
+    return values
+
+
+def _facts(place: Path, files: list[str], kept_n: NDArray[np.bool_], rank_K: NDArray[Any]) -> dict[str, Any]:
     kept = int(kept_n.sum())
-    facts = {
+    return {
         "folder": place.name,
         "pictures": Path(files[0]).suffix.removeprefix("."),
         "canvases": kept,
         "padding": len(kept_n) - kept,
         "in_time_order": bool((np.diff(rank_K) > 0).all()),
     }
-    clip = _clip(place, meta, ours, frames_T, patch=patch, grid=grid, order=order, time=time, fps=fps)
-    patches_nSD = patchify(pictures[kept_n], patch).reshape(kept, len(fill_S), -1)[:, fill_S]
-    tokens = PatchTokens(
-        patches_ND=patches_nSD.reshape(len(source_K3), -1),
-        positions_N3=positions_K3,
-        model_positions_N3=model_positions(positions_K3, clip.model_time_T, grid=grid),
-        score_N=rows("score.npy", np.zeros(len(source_K3), np.float32)),
-        kind_N=rows("kind.npy", whole_frames(t_K, len(fill_S))),
-        cu_seqlens=np.array([0, len(source_K3)], dtype=np.int32),
-        clips=(replace(clip, provenance={**clip.provenance, "canvases": facts}),),
-    )
-    return reorder(tokens, ours.get("order", order))
 
 
 def _files(place: Path, meta: Mapping[str, Any]) -> list[str]:
@@ -106,6 +117,8 @@ def _files(place: Path, meta: Mapping[str, Any]) -> list[str]:
         files = next((found for found in kinds if found), None)
     if not isinstance(files, list) or not files or any(Path(str(name)).name != name for name in files):
         raise TokenFileError(f"{place}: no canvas_*.jpg, .png or .npy, and none named in {META}")
+    if not all(isinstance(name, str) for name in files) or len(set(files)) < len(files):
+        raise TokenFileError(f"{place / META}: canvas_files {files[:4]!r:.200}: names, each once, are wanted")
     return files
 
 
@@ -156,10 +169,7 @@ def _check_places(place: Path, source_K3: NDArray[np.int64], grid: tuple[int, in
     repeated = len(source_K3) - len(np.unique(source_K3, axis=0))
     if repeated:
         raise TokenFileError(f"{place / POSITIONS}: {repeated} patches are there more than once")
-    corner = np.repeat(source_K3[:: block**2], block**2, axis=0)
-    inside = np.tile(np.arange(block**2), len(source_K3) // block**2)
-    step = np.stack([inside * 0, inside // block, inside % block], axis=1)
-    if (corner[:, 1:] % block).any() or not np.array_equal(corner + step, source_K3):
+    if not are_whole_blocks(source_K3, block):
         cause = f"slots do not hold whole {block} x {block} blocks in raster order (and there is no {PACKED})"
         raise TokenFileError(f"{place / POSITIONS}: {cause}")
 
@@ -169,13 +179,11 @@ def _frames(place: Path, source_K: NDArray[np.int64]) -> NDArray[np.int64]:
     used = np.unique(source_K)
     if not (place / FRAMES).is_file():
         return used
-    listed = read_array(place / FRAMES)
-    if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
-        raise TokenFileError(f"{place / FRAMES}: {listed.dtype} {listed.shape}; integers [T] are wanted")
+    listed = read_frames(place / FRAMES)
     unknown = sorted(set(used.tolist()) - set(listed.tolist()))
     if unknown:
         raise TokenFileError(f"{place / FRAMES}: lacks frames {unknown[:8]} of {POSITIONS}")
-    return np.unique(listed).astype(np.int64)
+    return np.unique(listed)
 
 
 def _clip(
@@ -191,9 +199,9 @@ def _clip(
     fps: float | None,
 ) -> ClipInfo:
     stated = fps if fps is not None else meta.get("fps")
-    if fps is None and ours:
+    if ours:
         pts_T = ours["pts_seconds"]
-    elif isinstance(stated, int | float) and stated > 0:
+    elif is_rate(stated):
         pts_T = frames_T / float(stated)
     else:
         raise InvalidArgumentError("fps", stated, f"frames per second, above 0: {place / META} does not say them")

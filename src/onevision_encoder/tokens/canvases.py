@@ -30,7 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
-from onevision_encoder.tokens.folders import OURS, PictureFormat, check_format, new_folder, own_words, write_picture
+from onevision_encoder.tokens.folders import (
+    OURS,
+    PictureFormat,
+    check_format,
+    check_whole,
+    is_rate,
+    new_folder,
+    own_words,
+    write_picture,
+)
+from onevision_encoder.tokens.formats import single_clip
 from onevision_encoder.tokens.ordering import order_permutation, reorder
 from onevision_encoder.tokens.patches import unpatchify
 from onevision_encoder.types import ClipInfo, Order, PatchTokens
@@ -58,12 +68,12 @@ def canvas_bounds(tokens: PatchTokens, window: int = 4) -> list[int]:
     Raises:
         ShapeError: the tokens are no whole canvases in block order. InvalidArgumentError: no window.
     """
-    if window < 1:
-        raise InvalidArgumentError("window", window, "at least 1 canvas")
+    check_whole("window", window, 1, "a whole number, at least 1 canvas")
     clip, slots = single_clip(tokens), int(np.prod(tokens.clips[0].grid))
     if clip.order == "raster" or len(tokens) % slots:
         found = f"{len(tokens)} rows in {clip.order} order"
         raise ShapeError("tokens", found, f"whole canvases of {slots} patches in block order (see reorder)")
+    _whole_blocks(tokens, next(block for block, order in ORDERS.items() if order == clip.order))
     if not clip.provenance.get("canvases", {}).get("in_time_order", True):
         raise ShapeError("tokens", "canvases that were not in time order", "canvases whose rows are sorted by time")
     return [*range(0, len(tokens), window * slots), len(tokens)]
@@ -91,15 +101,16 @@ def export_canvases(
         InvalidArgumentError: no fps, fewer ``canvases`` than there are. WriteError: the folder exists.
     """
     check_format(picture_format)
+    sides = f"one of {tuple(ORDERS)} patches per side"
+    check_whole("block", block, 1, sides)
     if block not in ORDERS:
-        raise InvalidArgumentError("block", block, f"one of {tuple(ORDERS)} patches per side")
+        raise InvalidArgumentError("block", block, sides)
     clip = single_clip(tokens)
     h, w = clip.grid
     rows = _whole_blocks(reorder(tokens, ORDERS[block]), block)
     count = len(rows) // (h * w)
     total = count if canvases is None else canvases
-    if total < count:
-        raise InvalidArgumentError("canvases", canvases, f"at least {count}: so many are full")
+    check_whole("canvases", total, count, f"a whole number, at least {count}: so many are full")
     rate = _rate(clip, fps)
 
     def slots(values: NDArray[Any], padding: int) -> NDArray[Any]:
@@ -124,14 +135,13 @@ def export_canvases(
         (part / DONE).write_text("ok\n", encoding="utf-8")
 
 
-def single_clip(tokens: PatchTokens) -> ClipInfo:
-    """Facts of the one clip there is; raises ShapeError where there are several, or a tiled one."""
-    if len(tokens.clips) != 1:
-        raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip; unpack() splits a pack")
-    clip = tokens.clips[0]
-    if clip.layout != "frames":
-        raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
-    return clip
+def are_whole_blocks(positions_K3: NDArray[Any], block: int) -> bool:
+    """Whether rows, a multiple of ``block`` squared, are block after block, each filled in raster order."""
+    corner = positions_K3[:: block**2]
+    inside = np.arange(block**2)
+    step = np.stack([inside * 0, inside // block, inside % block], axis=1)
+    filled = np.repeat(corner, block**2, axis=0) + np.tile(step, (len(corner), 1))
+    return not (corner[:, 1:] % block).any() and np.array_equal(filled, positions_K3)
 
 
 def _whole_blocks(tokens: PatchTokens, block: int) -> PatchTokens:
@@ -141,17 +151,14 @@ def _whole_blocks(tokens: PatchTokens, block: int) -> PatchTokens:
     if count % (h * w):
         allowed = f"a multiple of {h * w}, the patches of a canvas: padding is by whole canvases"
         raise ShapeError("tokens", count, allowed)
-    corner = tokens.positions_N3[:: block**2]
-    inside = np.arange(block**2)
-    step = np.stack([inside * 0, inside // block, inside % block], axis=1)
-    if not np.array_equal(np.repeat(corner, block**2, axis=0) + np.tile(step, (len(corner), 1)), tokens.positions_N3):
+    if not are_whole_blocks(tokens.positions_N3, block):
         raise ShapeError("tokens", "half blocks", f"whole {block} x {block} blocks (read the video with merge={block})")
     return tokens
 
 
 def _rate(clip: ClipInfo, fps: float | None) -> float:
     known = fps if fps is not None else (clip.provenance.get("source") or {}).get("fps")
-    if not isinstance(known, int | float) or not known > 0:
+    if not is_rate(known):
         raise InvalidArgumentError("fps", known, "frames per second of the source, above 0: it does not say its own")
     return float(known)
 

@@ -7,11 +7,12 @@ import math
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,26 +29,55 @@ OURS = "onevision_encoder"
 
 
 @contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill; it gets its name only if the block ends well.
+def staged(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A place for a new file or folder, of its name but in a hidden folder beside it; moved if the block ends well.
 
     Raises:
-        WriteError: ``path`` exists, or cannot be made; any OSError in the block.
+        WriteError: ``path`` exists, or cannot be made; any OSError or WriteError in the block.
     """
     target = Path(path)
     if target.exists():
-        raise WriteError(target, "it exists; name a folder that does not")
+        raise WriteError(target, "it exists; name one that does not")
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         part.mkdir(parents=True)
-        yield part
-        part.rename(target)
+        yield part / target.name
+        if target.exists():  # made by somebody else meanwhile
+            raise WriteError(target, "it exists; name one that does not")
+        (part / target.name).rename(target)
+    except WriteError as error:
+        raise WriteError(target, error.cause) from error
     except OSError as error:
-        if isinstance(error, WriteError | MediaNotFoundError):
+        if isinstance(error, MediaNotFoundError):
             raise
         raise WriteError(target, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill; it gets its name only if the block ends well. Raises as :func:`staged`."""
+    with staged(path) as part:
+        part.mkdir()
+        yield part
+
+
+def check_whole(name: str, value: object, low: int, allowed: str) -> None:
+    """Raise InvalidArgumentError unless ``value`` is an integer of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise InvalidArgumentError(name, value, allowed)
+
+
+def is_rate(value: object) -> TypeGuard[float]:
+    """Whether this is a number of frames per second: above 0 and finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
+def no_rate_for_ours(fps: float | None, path: Path) -> None:
+    """Raise InvalidArgumentError where times are said twice."""
+    if fps is not None:
+        raise InvalidArgumentError("fps", fps, f"not given: {path} holds the times of the frames, as they were")
 
 
 def check_format(picture_format: str) -> None:
@@ -76,8 +106,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise TokenFileError(f"{path}: {pixels.dtype} {pixels.shape}; uint8 [H, W, 3] is wanted")
         return pixels
-    if not path.is_file():
-        raise MediaNotFoundError(path, "no such picture")
+    if not _is_file(path):
+        raise MediaNotFoundError(f"{path!s:.200}", "no such picture")
     try:
         with Image.open(path) as opened:
             return np.asarray(opened.convert("RGB"))
@@ -96,13 +126,36 @@ def read_pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
 
 def read_array(path: Path) -> NDArray[Any]:
     """A ``.npy`` file without pickled objects. Raises MediaNotFoundError, TokenFileError."""
-    if not path.is_file():
-        raise MediaNotFoundError(path, "no such .npy file")
+    if not _is_file(path):
+        raise MediaNotFoundError(f"{path!s:.200}", "no such .npy file")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except _NO_ARRAY as error:
         raise TokenFileError(f"{path}: not a readable .npy file: {error}") from error
     return array
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def read_frames(path: Path) -> NDArray[np.int64]:
+    """Source frames [T] of a ``.npy`` file of integers."""
+    listed = read_array(path)
+    if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
+        raise TokenFileError(f"{path}: {listed.dtype} {listed.shape}; integers [T] are wanted")
+    return listed.astype(np.int64)
+
+
+def own_rows(path: Path, like: NDArray[Any]) -> NDArray[Any]:
+    """A ``.npy`` file of ours, of the dtype and shape of ``like``."""
+    stored = read_array(path)
+    if stored.shape != like.shape or stored.dtype != like.dtype:
+        raise TokenFileError(f"{path}: {stored.dtype} {stored.shape}; {like.dtype} {like.shape} is wanted")
+    return stored
 
 
 def read_rows(path: Path) -> NDArray[np.int64]:

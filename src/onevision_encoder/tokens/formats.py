@@ -82,17 +82,23 @@ def import_visidx(path: str | os.PathLike[str], *, num_frames: int, grid: tuple[
     return _selection(slots_K3, np.zeros(len(flat_K), np.float32), num_frames, grid, path)
 
 
+def single_clip(tokens: PatchTokens) -> ClipInfo:
+    """Facts of the one clip there is; raises ShapeError where there are several, or a tiled one."""
+    if len(tokens.clips) != 1:
+        raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip; unpack() splits a pack")
+    clip = tokens.clips[0]
+    if clip.layout != "frames":
+        raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
+    return clip
+
+
 def virtual_slots(tokens: PatchTokens) -> NDArray[np.int32]:
     """(t, h, w) of one clip's patches on the 64-slot axis, int32 [K, 3]; time is ``virtual`` or ``slots``.
 
     Raises:
         ShapeError: several clips, a tiled layout, or times that are no slots.
     """
-    if len(tokens.clips) != 1:
-        raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip")
-    clip = tokens.clips[0]
-    if clip.layout != "frames":
-        raise ShapeError("layout", clip.layout, "'frames': these files have no room for tiled pictures")
+    clip = single_clip(tokens)
     if not _are_slots(clip):
         raise ShapeError(
             "model_time",

@@ -34,18 +34,22 @@ from onevision_encoder.tokens.folders import (
     OURS,
     PictureFormat,
     check_format,
+    check_whole,
+    is_rate,
     new_folder,
+    no_rate_for_ours,
     own_facts,
+    own_rows,
     own_words,
     patch_side,
-    read_array,
+    read_frames,
     read_object,
     read_pictures,
     read_rows,
     whole_frames,
     write_picture,
 )
-from onevision_encoder.tokens.formats import virtual_slots
+from onevision_encoder.tokens.formats import single_clip, virtual_slots
 from onevision_encoder.tokens.ordering import reorder
 from onevision_encoder.tokens.patches import patchify, unpatchify
 from onevision_encoder.tokens.positions import VIRTUAL_FRAMES, model_positions, model_time
@@ -54,6 +58,9 @@ from onevision_encoder.types import ClipInfo, PatchTokens
 MOSAICS = 8
 """Pictures that the original's loader takes for a video."""
 POSITIONS, INDICES, FRAMES, META = "positions_thw.npy", "visible_indices.npy", "frame_ids.npy", "meta.json"
+_RANGES = ("hb_total", "valid_h_start", "valid_h_end", "valid_w_start", "valid_w_end")
+MAX_PIXELS = 1 << 27
+"""Of a rescaled picture; about what an imaging library opens without calling it a bomb."""
 _PICTURE = re.compile(r".*_\d{3}\.(jpg|jpeg|png)")
 
 
@@ -77,11 +84,14 @@ def export_mosaics(
         The training line, with paths under ``folder`` as it was given.
     Raises:
         ShapeError: several clips, a tiled layout, another number of tokens, times that are no slots.
+        InvalidArgumentError: ``conversations`` that are no turns, ``mosaics`` that is no number of pictures.
         WriteError: the folder exists or cannot be made.
     """
     check_format(picture_format)
-    slots_K3 = virtual_slots(tokens)
-    clip = tokens.clips[0]
+    check_whole("mosaics", mosaics, 1, "a whole number of pictures")
+    if not isinstance(conversations, Sequence) or not all(isinstance(turn, Mapping) for turn in conversations):
+        raise InvalidArgumentError("conversations", conversations, 'turns, {"from": ..., "value": ...} each')
+    clip = single_clip(tokens)
     h, w = clip.grid
     if len(tokens) != mosaics * h * w:
         raise ShapeError("tokens", len(tokens), f"{mosaics * h * w}: {mosaics} mosaics of {h} x {w} patches")
@@ -124,11 +134,14 @@ def import_mosaics(
             rescaled whole (bicubic), as the original does from 16 to 14: neighbours in a mosaic, which are none in
             the video, mix at their borders. The provenance says so.
         fps: of the source. Without it, and without a frame for each slot, times are slot numbers; recorded too.
+            Not for folders of ours, which hold the times.
         meta: a ``meta.json`` elsewhere; needed where letterbox patches were left out (``valid_ranges``).
     Raises:
         MediaNotFoundError: a file is missing.
         TokenFileError: files that contradict each other; repeated rows, with which the original fills up clips.
     """
+    if patch is not None:
+        check_whole("patch", patch, 1, "a whole number, at least 1 pixel")
     place = Path(folder)
     names = sorted(file.name for file in place.glob("*") if _PICTURE.fullmatch(file.name.lower()))
     if not names:
@@ -136,32 +149,42 @@ def import_mosaics(
     path = place / META if meta is None else Path(meta)
     said = read_object(path) if meta is not None or path.is_file() else {}
     ours = own_facts(path, said)
+    if ours:
+        no_rate_for_ours(fps, path)
     slots_K3 = read_rows(place / POSITIONS)
     if len(slots_K3) % len(names):
         raise TokenFileError(f"{place / POSITIONS}: {len(slots_K3)} rows do not fill {len(names)} mosaics")
     filled = len(slots_K3) // len(names)
     pictures = read_pictures(place, names)
     stored, (top, bottom, left, right) = _geometry(place, said, pictures.shape[1:3], filled)
-    wanted = stored if patch is None else patch
+    wanted = stored if patch is None else int(patch)
     pictures = _rescaled(pictures, stored, wanted)
     grid = (pictures.shape[1] // wanted, pictures.shape[2] // wanted)
     valid = pictures[:, top * wanted : bottom * wanted, left * wanted : right * wanted]
     clip = _clip(place, ours, wanted, grid, fps)
-    facts = {"folder": place.name, "pictures": Path(names[0]).suffix.removeprefix("."), "mosaics": len(names)}
-    if wanted != stored:
-        facts["rescaled"] = f"{stored} -> {wanted} pixels a patch, bicubic, each mosaic as a whole"
-    clip = replace(clip, provenance={**clip.provenance, "mosaics": facts})
+    clip = replace(clip, provenance={**clip.provenance, "mosaics": _facts(place, names, stored, wanted)})
     positions_K3 = _addresses(place, slots_K3, clip)
+    score_K = np.zeros(len(slots_K3), np.float32)
+    kind_K = whole_frames(positions_K3[:, 0].astype(np.int64), filled)
+    if ours:
+        score_K, kind_K = own_rows(place / "score.npy", score_K), own_rows(place / "kind.npy", kind_K)
     tokens = PatchTokens(
         patches_ND=patchify(np.ascontiguousarray(valid), wanted),
         positions_N3=positions_K3,
         model_positions_N3=model_positions(positions_K3, clip.model_time_T, grid=grid),
-        score_N=_rows(place / "score.npy", np.zeros(len(slots_K3), np.float32), bool(ours)),
-        kind_N=_rows(place / "kind.npy", whole_frames(positions_K3[:, 0].astype(np.int64), filled), bool(ours)),
+        score_N=score_K,
+        kind_N=kind_K,
         cu_seqlens=np.array([0, len(slots_K3)], dtype=np.int32),
         clips=(clip,),
     )
     return reorder(tokens, ours.get("order", "raster"))
+
+
+def _facts(place: Path, names: list[str], stored: int, wanted: int) -> dict[str, Any]:
+    facts = {"folder": place.name, "pictures": Path(names[0]).suffix.removeprefix("."), "mosaics": len(names)}
+    if wanted != stored:
+        facts["rescaled"] = f"{stored} -> {wanted} pixels a patch, bicubic, each mosaic as a whole"
+    return facts
 
 
 def _geometry(
@@ -173,9 +196,11 @@ def _geometry(
         side = patch_side(place, size[0], size[1], filled)
         return side, (0, size[0] // side, 0, size[1] // side)
     try:
-        side = size[0] // int(ranges["hb_total"])
-        corners = [int(ranges[f"valid_{axis}_{end}"]) for axis in "hw" for end in ("start", "end")]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        rows, *corners = (ranges[name] for name in _RANGES)
+        if any(type(value) is not int for value in (rows, *corners)) or not 1 <= rows <= size[0]:
+            raise ValueError(f"{rows!r:.40} rows of patches, {corners!r:.80}, in {size[0]} rows of pixels")
+        side = size[0] // rows
+    except (KeyError, TypeError, ValueError) as error:
         raise TokenFileError(f"{place}: valid_ranges are not as the original writes them: {error!r}") from error
     for last in (0, 1):  # the file does not say whether ends are inside; the number of patches does
         top, bottom, left, right = corners[0], corners[1] + last, corners[2], corners[3] + last
@@ -188,11 +213,11 @@ def _geometry(
 def _rescaled(pictures_nHW3: NDArray[np.uint8], stored: int, wanted: int) -> NDArray[np.uint8]:
     if wanted == stored:
         return pictures_nHW3
-    if wanted < 1:
-        raise InvalidArgumentError("patch", wanted, "at least 1 pixel")
     from PIL import Image
 
     height, width = (side // stored * wanted for side in pictures_nHW3.shape[1:3])
+    if height * width > MAX_PIXELS:
+        raise InvalidArgumentError("patch", wanted, f"a size with which a mosaic has at most {MAX_PIXELS} pixels")
     resized = [Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC) for picture in pictures_nHW3]
     return np.stack([np.asarray(picture) for picture in resized])
 
@@ -203,7 +228,7 @@ def _clip(place: Path, ours: Mapping[str, Any], patch: int, grid: tuple[int, int
         slots = ours["model_time"]
         if not np.array_equal(slots, np.unique(np.clip(np.trunc(slots), 0, VIRTUAL_FRAMES - 1))):
             raise TokenFileError(f"{place / META}: model_time {slots.tolist()} are no slots 0..{VIRTUAL_FRAMES - 1}")
-        frames_T = read_array(place / FRAMES).astype(np.int64)
+        frames_T = read_frames(place / FRAMES)
         if frames_T.shape != ours["pts_seconds"].shape:
             raise TokenFileError(f"{place / FRAMES}: {frames_T.shape} frames for {ours['pts_seconds'].shape} times")
         return ClipInfo(
@@ -216,10 +241,10 @@ def _clip(place: Path, ours: Mapping[str, Any], patch: int, grid: tuple[int, int
             provenance=ours["provenance"],
         )
     slots_T = np.arange(VIRTUAL_FRAMES)
-    listed = read_array(place / FRAMES) if (place / FRAMES).is_file() else None
-    known = listed is not None and listed.shape == slots_T.shape and bool((np.diff(listed) > 0).all())
-    frames_T = listed.astype(np.int64) if listed is not None and known else slots_T
-    if fps is not None and not fps > 0:
+    listed = read_frames(place / FRAMES) if (place / FRAMES).is_file() else slots_T[:0]
+    known = listed.shape == slots_T.shape and bool((np.diff(listed, prepend=-1) > 0).all())
+    frames_T = listed if known else slots_T
+    if fps is not None and not is_rate(fps):
         raise InvalidArgumentError("fps", fps, "frames per second, above 0")
     timed = known and fps is not None
     return ClipInfo(
@@ -252,12 +277,3 @@ def _addresses(place: Path, slots_K3: NDArray[np.int64], clip: ClipInfo) -> NDAr
     if (t_K < 0).any():
         raise TokenFileError(f"{place / POSITIONS}: slots that no frame of {META} has")
     return np.stack([t_K, slots_K3[:, 1], slots_K3[:, 2]], axis=1).astype(np.int32)
-
-
-def _rows(path: Path, otherwise: NDArray[Any], ours: bool) -> NDArray[Any]:
-    if not ours:
-        return otherwise
-    stored = read_array(path)
-    if stored.shape != otherwise.shape or stored.dtype != otherwise.dtype:
-        raise TokenFileError(f"{path}: {stored.dtype} {stored.shape} does not fit {POSITIONS}")
-    return stored
