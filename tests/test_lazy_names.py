@@ -62,3 +62,29 @@ def test_nothing_is_loaded_before_it_is_used() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert out == "['onevision_encoder', 'onevision_encoder.lazy', 'onevision_encoder.video'] [True, False]"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("encode", r"model\.encode_video.*embed_tokens"),
+        ("embed", r"model\.encode_video.*embed_tokens"),
+        ("encode_video", r"model\.encode_video"),
+        ("load_model", "did you mean load_encoder"),
+        ("read_video", r"onevision_encoder\.video\.read_video"),
+        ("preview", "write_preview"),
+        ("convert", r"onevision_encoder\.model\.convert_checkpoint"),
+        ("tokenise", "did you mean tokenize"),
+        ("no_such_thing_at_all", "has no attribute 'no_such_thing_at_all'$"),
+    ],
+)
+def test_a_name_that_does_not_exist_says_which_does(name: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        onevision_encoder.__getattr__(name)
+
+
+def test_hints_name_what_exists() -> None:
+    assert callable(importlib.import_module("onevision_encoder.model").convert_checkpoint)
+    assert callable(importlib.import_module("onevision_encoder.video").read_video)
+    for guess in onevision_encoder._GUESSES:
+        assert guess not in onevision_encoder.__all__

@@ -59,7 +59,18 @@ _HOME = {
     "write_preview": "view",
 }
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, eager=("__version__",))
+_GUESSES = {
+    **dict.fromkeys(("embed", "encode", "encode_video"), "model.encode_video(...) of a loaded model, or embed_tokens"),
+    "encode_image": "model.encode_image(...) of a loaded model",
+    **dict.fromkeys(("load", "load_model", "from_pretrained"), "load_encoder"),
+    "convert": "onevision_encoder.model.convert_checkpoint",
+    "preview": "write_preview",
+    "read_video": "read_media or onevision_encoder.video.read_video",
+    "view": "make_page (or the subpackage: import onevision_encoder.view)",
+}
+"""What readers try first -> what to write."""
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, eager=("__version__",), guesses=_GUESSES)
 
 
 def join_transformers() -> None:

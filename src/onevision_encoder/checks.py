@@ -1,14 +1,44 @@
-"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, short ``repr``, counted words."""
+"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, short ``repr``, counted words; and what all
+options have in common: which of them another one must ask for, and what a wrong name was meant to be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from onevision_encoder.errors import ShapeError
+from onevision_encoder.errors import InvalidArgumentError, ShapeError
+
+_CODEC = dict.fromkeys(
+    ("anchor_share", "anchors", "camera", "interval", "min_per_frame", "provider", "scope", "score"),
+    ("policy", "codec"),
+)
+READER: Mapping[str, tuple[str, str]] = {
+    **_CODEC,
+    "bin_frame": ("pattern", "bins"),
+    "chunk_frames": ("scope", "chunk"),
+    "frame_seed": ("bin_frame", "random"),
+    "seed": ("policy", "random"),
+    "side": ("recipe", "letterbox"),
+    "ticks_per_second": ("time", "seconds"),
+}
+"""Option -> the option and the value of it without which nothing reads the first."""
+
+MEANT: Mapping[str, str] = {
+    "crop_size": "recipe",
+    "frames": "num_frames",
+    "max_pixels": "max_patches",
+    "max_tokens": "budget",
+    "num_tokens": "budget",
+    "patch_size": "patch",
+    "size": "recipe or max_patches",
+    "video_fps": "fps",
+}
+"""What other libraries call an option, where the letters do not give it away."""
 
 
 def require(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -62,3 +92,29 @@ def _short(value: object) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """'1 frame', '2 frames'; ``plural`` where it is not the noun and an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def is_read(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether anything reads an option (see ``READER``), given the values of all; what is not in ``values`` agrees."""
+    place, needed = READER.get(name, (name, ""))
+    return place == name or place not in values or (values[place] == needed and is_read(place, values))
+
+
+def unread(*configs: Any) -> dict[str, Any]:
+    """Options of dataclasses that are not at their default although nothing reads them."""
+    values = {f.name: getattr(config, f.name) for config in configs for f in fields(config)}
+    usual = {f.name: f.default for config in configs for f in fields(config)}
+    return {name: value for name, value in values.items() if value != usual[name] and not is_read(name, values)}
+
+
+def refuse_unread(*configs: Any) -> None:
+    """Raise InvalidArgumentError for an option that is set although nothing would read it."""
+    for name, value in unread(*configs).items():
+        place, needed = READER[name]
+        raise InvalidArgumentError(name, value, f"only {place}={needed!r} reads it; leave it out or add that")
+
+
+def meant(name: str, accepted: Iterable[str], others: Mapping[str, str] = MEANT) -> str:
+    """``", did you mean budget?"``, or nothing where no accepted name comes near."""
+    near = [others[name]] if name in others else difflib.get_close_matches(name, sorted(accepted), n=2)
+    return f", did you mean {' or '.join(near)}?" if near else ""

@@ -17,6 +17,7 @@ def lazy_names(
     *,
     eager: tuple[str, ...] = (),
     first: Callable[[], None] | None = None,
+    guesses: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``(__getattr__, __dir__, __all__)`` of a package.
 
@@ -24,14 +25,24 @@ def lazy_names(
         package: its ``__name__``. home: public name -> the submodule that defines it.
         eager: public names that the package defines itself.
         first: called before a name is taken.
+        guesses: name that a reader may try -> what to write instead; for the message of the AttributeError.
     """
     public = sorted([*eager, *home])
 
     def get(name: str) -> Any:
         if name not in home:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{_meant(name, public, guesses or {})}")
         if first is not None:
             first()
         return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
 
     return get, lambda: list(public), public
+
+
+def _meant(name: str, public: list[str], guesses: Mapping[str, str]) -> str:
+    if name.startswith("_"):  # asked for by tools (``__wrapped__``), not by a reader
+        return ""
+    import difflib
+
+    near = [guesses[name]] if name in guesses else difflib.get_close_matches(name, public, n=2)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

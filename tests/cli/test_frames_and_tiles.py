@@ -99,3 +99,27 @@ def test_an_image_has_neither_pattern_nor_bins(tmp_path: Path, capsys: pytest.Ca
     told = run(capsys, "inspect", tmp_path / "still.png", *BINS, "--time", "slots")
     assert "pattern" not in told
     assert "time       0\n" in told
+
+
+@pytest.mark.parametrize("verb", ["tokens", "inspect", "preview", "encode"])
+def test_an_option_that_the_policy_does_not_read_is_a_wrong_call(
+    verb: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = {"tokens": ["--out", tmp_path / "out"], "preview": ["--out", tmp_path / "a.png"], "inspect": []}
+    more = beside.get(verb, ["--model", "tiny", "--out", tmp_path / "out"])
+    argv = [str(a) for a in (verb, clip, "--policy", "uniform", "--score", "motion", *more)]
+    try:
+        code = main(argv)
+    except SystemExit as stop:
+        code = stop.code  # type: ignore[assignment]
+    assert code == 2
+    assert "score='motion'" in "".join(capsys.readouterr())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_takes_options_of_every_policy_it_offers(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "a.html"
+    run(capsys, "view", clip, "--policy", "uniform", "--score", "motion", "--num-frames", 8, "--out", page)
+    assert page.is_file()

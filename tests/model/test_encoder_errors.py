@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from encoders import scaled_model, small_config
 
 from onevision_encoder.errors import InvalidArgumentError, OneVisionError, ShapeError
-from onevision_encoder.model import preset_config
+from onevision_encoder.model import OneVisionEncoderModel, preset_config
+from onevision_encoder.tokens import tokenize
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,31 @@ def test_unknown_names():
         preset_config("giant")
     with pytest.raises(InvalidArgumentError, match="hidden_act='softsign'"):
         scaled_model(hidden_act="softsign")
+
+
+def test_what_is_no_tensor_is_sent_where_it_belongs(model):
+    for given, shown in (
+        ("clip.mp4", "'clip.mp4'"),
+        (tokenize(np.zeros((2, 28, 28, 3), np.uint8), policy="dense"), "'PatchTokens'"),
+        (np.zeros((1, 3, 8, 8), np.float32), r"'ndarray', \(1, 3, 8, 8\), 'float32'"),
+        (None, "'NoneType'"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=rf"{shown}.*encode_video.*embed_tokens.*processor"):
+            model(given)
+
+
+def test_positions_of_one_video_are_named_once(model):
+    with pytest.raises(ShapeError) as caught:
+        model(VIDEO[:1], patch_positions=torch.zeros(1, 15, 3))
+    assert str(caught.value).count("[1, 16, 3]") == 1
+
+
+def test_bounds_that_a_collator_put_end_to_end(model):
+    with pytest.raises(ShapeError, match=r"\[0, 3, 0, 3\].*list of images.*batch_size=1"):
+        model(PACK, patch_positions=POSITIONS, cu_seqlens=torch.tensor([0, 3, 0, 3]))
+
+
+def test_a_preset_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError, match=r"load_encoder\('tiny'\)"):
+        OneVisionEncoderModel.from_pretrained("tiny")

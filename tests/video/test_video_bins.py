@@ -35,7 +35,7 @@ def bins_by_hand(count: int, bins: int) -> list[list[int]]:
     count=st.integers(1, 400), bins=st.integers(1, 100), which=st.sampled_from(PLACES), seed=st.integers(0, 2**63 - 1)
 )
 def test_one_frame_of_each_bin(count: int, bins: int, which: str, seed: int) -> None:
-    sampling = Sampling(num_frames=bins, pattern="bins", bin_frame=which, frame_seed=seed)  # type: ignore[arg-type]
+    sampling = Sampling(num_frames=bins, pattern="bins", bin_frame=which, frame_seed=seed if which == "random" else 0)  # type: ignore[arg-type]
     chosen = choose_frames(times(count), sampling).tolist()
     if count <= bins:
         assert chosen == list(range(count))
@@ -87,7 +87,7 @@ def test_the_middle_is_within_two_frames_of_the_originals(count: int, bins: int)
 )
 def test_a_frame_of_a_bin_has_a_slot_of_that_bin(count: int, bins: int, which: str, seed: int) -> None:
     """So where the number of bins divides 64, no two frames share a slot."""
-    sampling = Sampling(num_frames=bins, pattern="bins", bin_frame=which, frame_seed=seed)  # type: ignore[arg-type]
+    sampling = Sampling(num_frames=bins, pattern="bins", bin_frame=which, frame_seed=seed if which == "random" else 0)  # type: ignore[arg-type]
     chosen = choose_frames(times(count), sampling)
     slots = frame_slots(times(count), sampling, chosen)
     assert slots.tolist() == [int(Fraction(int(frame), count) * 64) for frame in chosen]

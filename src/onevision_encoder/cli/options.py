@@ -21,6 +21,9 @@ class ReadingOptions:
     signals: SignalConfig = field(default_factory=SignalConfig)
     times: TimeConfig = field(default_factory=TimeConfig)
 
+    def __post_init__(self) -> None:
+        self.how.check_read()
+
     @property
     def how(self) -> TokenizeConfig:
         return TokenizeConfig(**{f.name: getattr(self, f.name) for f in fields(TokenizeConfig)})

@@ -23,7 +23,8 @@ from onevision_encoder.video.damage import damage_words
 class View(ReadingOptions):
     """Write one self-contained HTML page of what was chosen and why; several files make a gallery.
 
-    The page re-selects when its budget, policy or score is changed. It opens from disk and loads nothing.
+    The page re-selects when its budget, policy or score is changed, so options of any of its policies are accepted.
+    It opens from disk and loads nothing.
     """
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
@@ -34,6 +35,9 @@ class View(ReadingOptions):
     """Further providers whose signals the page can switch to, with commas between, such as native,x264proxy."""
     json: bool = False
     """Print the result as JSON."""
+
+    def __post_init__(self) -> None:
+        """Options of other policies than the first are welcome: the controls of the page read them."""
 
     def run(self) -> int:
         from onevision_encoder.view.page import Page

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from onevision_encoder.checks import MEANT, is_read, meant
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.selection.config import AUTO_BUDGET
 from onevision_encoder.tokens.pipeline import TokenizeConfig
@@ -33,18 +33,12 @@ _OF_ONE_RECIPE = {"max_patches": "native", "side": "letterbox"}
 _POLICIES = {"codec": ("codec",), "frames": ("dense", "uniform", "uniform_lowres"), "tiled": ("tiled",)}
 _COUNTS = {"num_frames", "fps"}
 _MEANT = {
+    **MEANT,
     "image": "images",
     "video": "videos",
     "backend": "video_backend",
-    "crop_size": "recipe",
     "do_center_crop": "recipe",
     "do_resize": "recipe",
-    "frames": "num_frames",
-    "max_pixels": "max_patches",
-    "max_tokens": "budget",
-    "num_tokens": "budget",
-    "size": "recipe or max_patches",
-    "video_fps": "fps",
 }
 """What other libraries call it, where the letters do not give it away."""
 
@@ -77,8 +71,11 @@ def settings_among(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def video_options() -> tuple[str, ...]:
     """Names of all options of a video: those of :meth:`TokenizeConfig.of`, without the patch size of the model."""
-    parts: list[Any] = [part.default_factory for part in fields(TokenizeConfig)]
-    return tuple(sorted({option.name for part in parts for option in fields(part)} - {"patch"}))
+    return tuple(sorted(set(_usual_values()) - {"patch"}))
+
+
+def _usual_values() -> dict[str, Any]:
+    return {name: value for part in TokenizeConfig().as_dict().values() for name, value in part.items()}
 
 
 def check_options(given: Mapping[str, Any], accepted: Iterable[str]) -> None:
@@ -86,8 +83,7 @@ def check_options(given: Mapping[str, Any], accepted: Iterable[str]) -> None:
     names = sorted(accepted)
     for name, value in given.items():
         if name not in names:
-            near = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, names, n=2)
-            hint = f", did you mean {' or '.join(near)}? " if near else ". "
+            hint = (meant(name, names, _MEANT) or ".") + " "
             if name in _BESIDE:
                 hint = f"; {_BESIDE[name]}. "
             raise InvalidArgumentError(name, brief(value), f"no such option{hint}Accepted are {', '.join(names)}")
@@ -127,7 +123,8 @@ def video_config(
     """The configuration of one call.
 
     Args:
-        given: options of the call, which win over ``defaults``, those of the processor.
+        given: options of the call, which win over ``defaults``, those of the processor. Of these, the ones that belong
+            to another policy than the call's have no meaning for it and are left out.
         backend: the call's ``video_backend``; ``usual``: the processor's, where the call says nothing.
     Raises:
         InvalidArgumentError: a value out of range; a backend and a policy that exclude each other.
@@ -143,7 +140,10 @@ def video_config(
             options.pop("budget", None)  # the processor's, for policies that choose
         if not _COUNTS & set(options):
             options["num_frames"] = DENSE_FRAMES
-    return TokenizeConfig.of(**options)
+    values = {**_usual_values(), **options}
+    return TokenizeConfig.of(
+        **{name: value for name, value in options.items() if name in given or is_read(name, values)}
+    )
 
 
 def _policy(backend: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> str:

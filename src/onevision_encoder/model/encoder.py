@@ -23,7 +23,7 @@ from onevision_encoder.model.attention import AttentionPlan, accepted, check_gra
 from onevision_encoder.model.block import EncoderLayer
 from onevision_encoder.model.card import CARD, is_blank_card, model_card, write_model_card
 from onevision_encoder.model.checkpoint import check_loading_info
-from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig
 from onevision_encoder.model.inputs import PackedInput, build_input
 from onevision_encoder.model.layers import LayerNorm, PatchEmbeddings, RMSNorm, make_norm, widen
 from onevision_encoder.model.pooling import PoolingHead
@@ -255,7 +255,12 @@ class OneVisionEncoderModel(PreTrainedModel):
         Raises:
             CheckpointError: tensors are missing, or there are tensors the model has no place for (those of the
                 head may be left out on purpose, with ``use_head=False``).
+            InvalidArgumentError: the name of a preset, which has no weights.
         """
+        name = pretrained_model_name_or_path
+        if isinstance(name, str) and name in PRESETS and not Path(name).is_dir():
+            allowed = f"a folder or a hub id; a preset has random weights and is made by load_encoder({name!r})"
+            raise InvalidArgumentError("pretrained_model_name_or_path", name, allowed)
         loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         model, info = loaded
         check_loading_info(pretrained_model_name_or_path, info, use_head=model.config.use_head)

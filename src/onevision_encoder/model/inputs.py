@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ from onevision_encoder.model.configuration import OneVisionEncoderConfig
 from onevision_encoder.model.marked import MarkedSegments, segments_of
 from onevision_encoder.model.segments import Segments
 from onevision_encoder.model.windows import Windows, bounded_windows, dense_windows, frame_windows
+
+_MEANT = (
+    "a torch tensor of normalised floats; for a file or a uint8 array say model.encode_video(...) or "
+    "model.encode_image(...), for tokens embed_tokens(model, tokens), or make tensors with the processor: "
+    "model(**processor(videos=...))"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,8 @@ def build_input(
         ShapeError: sizes that do not fit each other or the patch.
         InvalidArgumentError: pixels that are no floats, indices out of range, arguments that exclude each other.
     """
+    if not isinstance(pixel_values, Tensor):
+        raise InvalidArgumentError("pixel_values", _kind(pixel_values), _MEANT)
     if not pixel_values.is_floating_point():
         raise InvalidArgumentError(
             "pixel_values.dtype", str(pixel_values.dtype), "floats, already normalised (see embed_tokens)"
@@ -171,9 +180,18 @@ def _dense_positions(patch_positions: Tensor, batch: int, count: int) -> Tensor:
         raise ShapeError(
             "patch_positions",
             tuple(positions.shape),
-            f"[{batch}, {count}, 3] or [1, {count}, 3]: one (t, h, w) for each of the {count} patches",
+            " or ".join(f"[{items}, {count}, 3]" for items in sorted({batch, 1}, reverse=True))
+            + f": one (t, h, w) for each of the {count} patches",
         )
     return positions.expand(batch, count, 3)
+
+
+def _kind(value: Any) -> object:
+    """What to show of something that is no tensor: a short string as it is, an array by shape and dtype."""
+    if isinstance(value, str):
+        return value if len(value) <= 80 else f"{value[:77]}..."
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else (type(value).__name__, tuple(shape), str(value.dtype))
 
 
 def _numbers(positions: Tensor) -> Tensor:

@@ -95,6 +95,11 @@ class Segments:
             ends = bounds.tolist()
         increasing = len(ends) > 1 and all(a < b for a, b in pairwise(ends))
         if not increasing or ends[0] != 0 or ends[-1] != num_tokens:
+            if 0 in ends[1:]:  # a data loader has put the bounds of several calls end to end
+                allowed += (
+                    ". Here several packs were joined as if they were rows: give the processor a list of images or "
+                    "videos in one call, or take batch_size=1 in a pipeline"
+                )
             raise ShapeError(name, ends, allowed)
         return cls.from_lengths(stop - start for start, stop in pairwise(ends))
 

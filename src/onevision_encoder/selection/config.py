@@ -25,6 +25,9 @@ class SelectionConfig:
     Policies besides the first three: dense takes every patch; random draws by seed; run_length takes what changed since
     it was last kept at the same place; tiled is uniform, laid out as one tall picture.
 
+    An option that the policy does not read is refused where a clip is read, save for the page of ``ove view``, whose
+    controls change the policy.
+
     Raises:
         InvalidArgumentError, BudgetError: a value that no clip could satisfy.
     """
@@ -34,25 +37,25 @@ class SelectionConfig:
     budget: int | str = "auto"
     """Exact number of patches, or a share such as 12.5%. auto: 12.5% of a video, all of an image."""
     score: ScoreName = "fused"
-    """What policy codec ranks by. fused: motion and residual."""
+    """What policy codec, and it alone, ranks by. fused: motion and residual."""
     scope: Scope = "global"
-    """chunk: each run of chunk_frames frames gets its share of the budget, anchors apart."""
+    """Of policy codec. chunk: each run of chunk_frames frames gets its share of the budget, anchors apart."""
     chunk_frames: int = 8
-    """Frames of a chunk (scope chunk)."""
+    """Frames of a chunk, with scope chunk only."""
     anchors: int | None = None
     """Frames that policy codec reads for their own sake, scene starts included. None: 1 per 32 frames."""
     anchor_share: float = 0.25
-    """Most of the budget that anchors may take, 0 to 1; what does not fit whole is read coarsely."""
+    """Most of the budget that anchors of policy codec may take, 0 to 1; what does not fit whole is read coarsely."""
     min_per_frame: int = 1
     """Patches (2x2 blocks with merge 2) that policy codec gives every frame where the budget allows."""
     camera: Camera = "auto"
-    """auto: the camera's own motion is subtracted before motion counts."""
+    """Of policy codec. auto: the camera's own motion is subtracted before motion counts."""
     short: Short = "error"
     """A budget above what a short clip holds. error: refuse. cap: take all there is, and record it."""
     order: Order = "raster"
     """Order of the rows. raster: by (t, h, w). block2, block3: by t, then 2x2 or 3x3 block."""
     seed: int = 0
-    """Of policy random."""
+    """Of policy random only."""
 
     def __post_init__(self) -> None:
         choices = (("policy", PolicyName), ("score", ScoreName), ("scope", Scope), ("camera", Camera))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onevision_encoder.checks import meant, refuse_unread, unread
 from onevision_encoder.codec import ProviderName, read_with_signals
 from onevision_encoder.codec.asked import check_frames_as_asked, made_with
 from onevision_encoder.errors import InvalidArgumentError
@@ -24,7 +25,7 @@ from onevision_encoder.video import OnDamage, Sampling, Sizing, read_media
 
 @dataclass(frozen=True, kw_only=True)
 class SignalConfig:
-    """Who computes codec signals (for policy codec), and what to do about damage."""
+    """Who computes codec signals, provider and interval (for policy codec alone), and what to do about damage."""
 
     provider: ProviderName = "auto"
     """blockcoder, x264proxy: any source. native: the file's own vectors, H.264 and MPEG only. auto: blockcoder."""
@@ -43,7 +44,10 @@ class TimeConfig:
     slots: each frame at its own place among 64 slots of the window it was sampled from.
     index: 0, 1, 2 ... seconds: its time in the video times ticks_per_second."""
     ticks_per_second: float = 1.0
-    """Scale of time seconds."""
+    """Scale of time seconds, and of no other."""
+
+    def __post_init__(self) -> None:
+        refuse_unread(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,10 @@ class TokenizeConfig:
         home = {f.name: part for part, kind in parts.items() for f in fields(kind)}
         unknown = sorted(set(options) - set(home))
         if unknown:
-            raise InvalidArgumentError("options", unknown, f"names among {', '.join(sorted(home))}")
+            hints = [f"{name}: no such option{meant(name, home)}" for name in unknown if meant(name, home)]
+            raise InvalidArgumentError(
+                "options", unknown, "; ".join([*hints, f"names among {', '.join(sorted(home))}"])
+            )
         chosen: dict[str, dict[str, Any]] = {part: {} for part in parts}
         for name, value in options.items():
             chosen[home[name]][name] = value
@@ -80,6 +87,19 @@ class TokenizeConfig:
         return replace(
             self, sampling=Sampling(**made_with(frames, "sampling")), sizing=Sizing(**made_with(frames, "sizing"))
         )
+
+    def check_read(self) -> None:
+        """Raise InvalidArgumentError for an option that nothing reads: of another policy, say."""
+        refuse_unread(*self._parts())
+
+    def as_read(self) -> TokenizeConfig:
+        """The same with every option that nothing reads at its default: what decides the tokens."""
+        drop = unread(*self._parts())
+        parts = (replace(part, **{f.name: f.default for f in fields(part) if f.name in drop}) for part in self._parts())
+        return type(self)(**dict(zip((f.name for f in fields(self)), parts, strict=True)))
+
+    def _parts(self) -> list[Any]:
+        return [getattr(self, f.name) for f in fields(self)]
 
     def as_dict(self) -> dict[str, Any]:
         """The whole configuration as JSON-able nested dicts: what a run writes beside its results."""
@@ -124,7 +144,8 @@ def read_clip(source: Any, config: TokenizeConfig | None = None, **options: Any)
         config: or flat ``options`` (see :meth:`TokenizeConfig.of`), not both. Of a FrameSequence, options of Sampling
             and Sizing may only say how it was made; in a ``config`` what is at its default says nothing.
     Raises:
-        MediaError, InvalidArgumentError, SignalUnavailableError: see the rooms.
+        MediaError, InvalidArgumentError, SignalUnavailableError: see the rooms. An option that nothing reads, such as
+            ``score`` without policy ``codec``, is an InvalidArgumentError too.
     """
     config = _resolve(config, options)
     if isinstance(source, FrameSequence):
@@ -162,9 +183,15 @@ def tokenize(source: Any, config: TokenizeConfig | None = None, **options: Any) 
     return read_clip(source, config, **options).tokens()
 
 
-def _resolve(config: TokenizeConfig | None, options: Mapping[str, Any]) -> TokenizeConfig:
+def _resolve(config: object, options: Mapping[str, Any]) -> TokenizeConfig:
     if config is None:
-        return TokenizeConfig.of(**options)
-    if options:
+        config = TokenizeConfig.of(**options)
+    elif not isinstance(config, TokenizeConfig):
+        allowed = "a TokenizeConfig"
+        if isinstance(config, int | str):
+            allowed += f"; options go by name: budget={config!r}"
+        raise InvalidArgumentError("config", config, allowed)
+    elif options:
         raise InvalidArgumentError("options", sorted(options), "a config or flat options, not both")
+    config.check_read()
     return config

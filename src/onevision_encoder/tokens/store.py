@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onevision_encoder.errors import MediaNotFoundError, ShapeError, TokenFileError
+from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError, ShapeError, TokenFileError
 from onevision_encoder.tokens.described import Form
 from onevision_encoder.tokens.positions import model_positions
 from onevision_encoder.types import ClipInfo, PatchTokens, Selection
@@ -44,7 +44,9 @@ def save_tokens(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
 
     Raises:
         ShapeError: a pack of several (unpack it first). WriteError: the file cannot be written.
+        InvalidArgumentError: no tokens.
     """
+    _check_order(path, tokens)
     if len(tokens.clips) != 1:
         raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip; unpack() splits a pack")
     clip = tokens.clips[0]
@@ -67,6 +69,12 @@ def save_tokens(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
         order=clip.order,
         provenance=clip.provenance,
     )
+
+
+def _check_order(path: object, tokens: object) -> None:
+    if not isinstance(tokens, PatchTokens):
+        swapped = " (path and tokens are swapped)" if isinstance(path, PatchTokens) else ""
+        raise InvalidArgumentError("tokens", tokens, f"save_tokens(path, tokens) with PatchTokens{swapped}")
 
 
 def load_tokens(path: str | os.PathLike[str]) -> PatchTokens:

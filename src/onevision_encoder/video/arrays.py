@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from os import PathLike
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -64,6 +65,11 @@ def frames_in_memory(
         raise ShapeError("source", _describe(source), _CONVERT)
     if isinstance(source, np.ndarray) and source.ndim != 4:
         raise ShapeError("source", _describe(source), _ACCEPTED)
+    if isinstance(source, list | tuple) and source and all(isinstance(item, str | PathLike) for item in source):
+        allowed = "one file, or pictures that are the frames of one clip. For a list of files: one call per file"
+        raise InvalidArgumentError(
+            "source", [str(item) for item in source[:2]], f"{allowed}, then pack() joins the tokens (make_page(*files))"
+        )
     if not len(source):
         raise ShapeError("source", f"an empty {type(source).__name__}", _ACCEPTED)
     chosen = pattern_indices(len(source), sampling)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, get_args
 
+from onevision_encoder.checks import refuse_unread
 from onevision_encoder.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ class Sampling:
     bins: the window is cut into num_frames equal bins and gives one frame of each, see bin_frame."""
 
     bin_frame: BinFrame = "middle"
-    """Which frame of a bin is taken: the first, the middle one, or one at random."""
+    """Which frame of a bin is taken: the first, the middle one, or one at random. With pattern bins only."""
 
     frame_seed: int = 0
-    """Seed of bin_frame random, 0 or more. The same seed takes the same places in the bins of every video."""
+    """Seed of bin_frame random, and of nothing else, 0 or more.
+    The same seed takes the same places in the bins of every video."""
 
     fps: float | None = None
     """Frames a second, above 0: the frames nearest to a regular grid in time from the window's first frame on.
@@ -109,6 +111,7 @@ class Sampling:
             raise InvalidArgumentError(
                 "end_seconds", self.end_seconds, f"above start_seconds={self.start_seconds or 0.0}"
             )
+        refuse_unread(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,8 @@ class Sizing:
     """Most patches a frame may have with the native recipe; other recipes do not look at it."""
 
     side: int | None = None
-    """Side of the letterbox square in pixels. None takes 576, rounded down to a multiple of patch times merge."""
+    """Side of the letterbox square in pixels, with that recipe only.
+    None takes 576, rounded down to a multiple of patch times merge."""
 
     # crop224 is the original's evaluation loader; image448 is CLIPImageProcessor pixel for pixel; 576 is the original's
     # letterbox, whose patches are no content where they touch padding.
@@ -180,3 +184,12 @@ class FrameObserver(Protocol):
 def check_on_damage(value: str) -> None:
     if value not in get_args(OnDamage):
         raise InvalidArgumentError("on_damage", value, "one of " + ", ".join(get_args(OnDamage)))
+
+
+def check_how(sampling: object, sizing: object) -> None:
+    """Raise InvalidArgumentError unless both are None or what their names say (a dict is not)."""
+    for name, value, kind in (("sampling", sampling, Sampling), ("sizing", sizing, Sizing)):
+        if value is not None and not isinstance(value, kind):
+            raise InvalidArgumentError(
+                name, value, f"a {kind.__name__}(...) or None; {kind.__name__}(**options) of a dict"
+            )

@@ -8,7 +8,7 @@ from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.types import FrameSequence
 from onevision_encoder.video.arrays import frames_in_memory, is_in_memory
 from onevision_encoder.video.before import FramesBefore
-from onevision_encoder.video.config import FrameObserver, OnDamage, Sampling, Sizing, Source, check_on_damage
+from onevision_encoder.video.config import FrameObserver, OnDamage, Sampling, Sizing, Source, check_how, check_on_damage
 from onevision_encoder.video.images import is_still_image, read_image
 from onevision_encoder.video.index import probe
 from onevision_encoder.video.reader import read_video
@@ -34,6 +34,7 @@ def read_media(
         What the two raise. ShapeError: frames in memory of another kind. InvalidArgumentError: a sampling in seconds or
         an observer for frames in memory.
     """
+    check_how(sampling, sizing)
     if is_in_memory(source):
         check_on_damage(on_damage)
         before = observer if isinstance(observer, FramesBefore) else None

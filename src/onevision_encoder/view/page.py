@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -128,4 +128,6 @@ def read_for_page(
     Raises what :func:`onevision_encoder.read_clip` raises, and see make_page.
     """
     check_policy(config)
-    return clip_data(source, read_clip(source, config), providers, name, strict=strict)
+    # the controls of the page read what the policy that it opens with does not
+    reading = replace(read_clip(source, config.as_read()), config=config)
+    return clip_data(source, reading, providers, name, strict=strict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from io import BytesIO
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onevision_encoder.checks import counted
+from onevision_encoder.checks import READER, counted
 from onevision_encoder.codec import ProviderName, ScoreName, compute_signals, raw_scores, read_with_signals
 from onevision_encoder.codec.provider import AUTO
 from onevision_encoder.codec.scores import fuse
@@ -41,6 +41,9 @@ _VECTOR_STEP = 16
 _JPEG = {"quality": 88, "subsampling": 0}
 _LONGEST = 400
 """Characters of a value of the provenance table."""
+_OF_CODEC = frozenset(name for name, reader in READER.items() if reader == ("policy", "codec"))
+_READ_BY = {"codec": _OF_CODEC, "chunk": _OF_CODEC | {"chunk_frames"}, "uniform": frozenset(), "random": {"seed"}}
+"""Options that only the page's choice of this name reads."""
 _SET_IN_THE_PAGE = {"budget", "policy", "score", "scope", "provider"}
 
 
@@ -116,6 +119,7 @@ def clip_data(
         "providers": {name: _signal_data(frames, found, config) for name, found in signals.items()},
         "provenance": _flat({"source": asdict(frames.source), **reading.selection.provenance, **own.provenance}),
         "command": _command(source, config) if isinstance(source, str | Path) else None,
+        "policyFlags": _policy_flags(config),
     }
 
 
@@ -211,12 +215,22 @@ def _bytes_between(source: Any, frames: FrameSequence) -> list[int] | None:
 
 
 def _command(source: str | Path, config: TokenizeConfig) -> list[str]:
-    """``ove tokens`` with all options that the page's own controls do not set, ready for a shell."""
-    words = ["ove", "tokens", shlex.quote(printable(str(source)))]
+    """``ove tokens`` with the options that the page's controls do not set and every policy reads, ready for a shell."""
+    own = {name for names in _READ_BY.values() for name in names}
+    return ["ove", "tokens", shlex.quote(printable(str(source))), *_flags(config, lambda name: name not in own)]
+
+
+def _policy_flags(config: TokenizeConfig) -> dict[str, list[str]]:
+    """Further words of the command where the page chooses by a policy."""
+    return {policy: _flags(config, names.__contains__) for policy, names in _READ_BY.items()}
+
+
+def _flags(config: TokenizeConfig, wanted: Callable[[str], bool]) -> list[str]:
+    words: list[str] = []
     given, usual = config.as_dict(), TokenizeConfig().as_dict()
     for part, options in given.items():
         for name, value in options.items():
-            if name in _SET_IN_THE_PAGE or value == usual[part][name]:
+            if name in _SET_IN_THE_PAGE or value == usual[part][name] or not wanted(name):
                 continue
             flag = name.replace("_", "-")
             words += (

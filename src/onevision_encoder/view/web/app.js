@@ -102,7 +102,7 @@ function tableRow([head, ...cells]) {
 function showCommand() {
   $("command-section").hidden = state.clip.command === null; // frames in memory have no file to name
   if (state.clip.command === null) return;
-  const { clip, policy, budget, score, provider } = state, words = [...clip.command, "--budget", budget];
+  const { clip, policy, budget, score, provider } = state, words = [...clip.command, ...clip.policyFlags[policy], "--budget", budget];
   const asked = policy === "chunk" ? "codec" : policy;
   if (asked !== "codec") words.push("--policy", asked);
   if (asked === "codec") words.push("--score", score, "--provider", provider, "--scope", policy === "chunk" ? "chunk" : "global");
