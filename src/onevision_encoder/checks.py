@@ -1,5 +1,5 @@
-"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, short ``repr``, counted words; and what all
-options have in common: which of them another one must ask for, and what a wrong name was meant to be."""
+"""What the nouns of :mod:`onevision_encoder.types` share: checks, read-only arrays, short ``repr``, counted words; and
+what all options have in common: which of them another one must ask for, and what a wrong name was meant to be."""
 
 from __future__ import annotations
 

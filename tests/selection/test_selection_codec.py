@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from selection_clips import clips, fixed, make_frames, make_signals, units_of
 
+import onevision_encoder.selection.saliency as saliency_module
 from onevision_encoder.selection import SelectionConfig, clip_saliency, select
 from onevision_encoder.selection.anchors import plan_anchors
 from onevision_encoder.selection.cover import apportion, coverage_order, spread
@@ -33,6 +34,12 @@ def test_ranking_is_the_brute_force_top_k_with_ties(clip: tuple[FrameSequence, C
 
 
 # --- anchors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames here are drawn noise, so that no two look alike; their signals are given and know of no sensor."""
+    monkeypatch.setattr(saliency_module, "clip_noise", lambda luma_THW: 0.0)
 
 
 def plan(budget: int, cuts: tuple[int, ...] = (), frames: int = 64, count: int | None = None) -> dict[int, int]:

@@ -10,9 +10,9 @@ frame before, neither block by block nor as a whole:
    whole picture (phase correlation); the median correlation between textured cells, each freed of its mean, is below
    0.25 for all of them.
 
-Textured = deviates from its mean by 2 grey levels and by twice the sensor's noise (:mod:`codec.twin.noise`): in a dark
-picture the grain of the sensor is all the texture there is, and it is new in every frame. A cut between two pictures
-whose texture drowns in noise is not seen.
+Textured = deviates from its mean by 2 grey levels and by twice the sensor's noise
+(:mod:`onevision_encoder.codec.noise`): in a dark picture the grain of the sensor is all the texture there is, and it is
+new in every frame. A cut between two pictures whose texture drowns in noise is not seen.
 
 Step 2 leaves out objects, however large and fast, that leave some of the old scene in place; step 3 leaves out fades
 and flashes (correlation does not see brightness and contrast), slow dissolves, and pans faster than the motion search.
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.codec.cells import cell_difference
-from onevision_encoder.codec.twin.noise import lasting, noise_of
+from onevision_encoder.codec.noise import noise_levels
 from onevision_encoder.types import CELL
 
 CUT_RULE = "codec.cuts: >= 90 % of cells with texture above the noise unpredicted, and no global shift explains it"
@@ -58,7 +58,7 @@ def is_cut(
         deviation_yx: :func:`cell_deviation` of ``current_HW``.
     """
     difference_yx = cell_difference(current_HW, predicted_HW)
-    seen = max(TEXTURED_LEVELS, _NOISES * _noise_levels(previous_HW, current_HW))
+    seen = max(TEXTURED_LEVELS, _NOISES * noise_levels(previous_HW, current_HW))
     unpredicted_yx = ~has_vector_yx | (difference_yx >= np.maximum(_USELESS * deviation_yx, seen))
     textured_yx = deviation_yx >= seen
     if unpredicted_yx.mean() < _MIN_UNPREDICTED or textured_yx.mean() < _MIN_TEXTURED:
@@ -67,12 +67,6 @@ def is_cut(
         return False
     shifts = {(0, 0), *_global_shifts(previous_HW, current_HW)}
     return all(_correlation(previous_HW, current_HW, textured_yx, s) < _MAX_CORRELATION for s in sorted(shifts))
-
-
-def _noise_levels(previous_HW: NDArray[np.uint8], current_HW: NDArray[np.uint8]) -> float:
-    """Deviation of the sensor's noise, grey levels."""
-    space, time = noise_of(current_HW.astype(np.int64), previous_HW.astype(np.int64), current_HW.shape)
-    return lasting(space, time, 0) / 16
 
 
 def _global_shifts(previous_HW: NDArray[np.uint8], current_HW: NDArray[np.uint8]) -> list[tuple[int, int]]:

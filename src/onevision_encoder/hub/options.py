@@ -141,8 +141,9 @@ def video_config(
         if not _COUNTS & set(options):
             options["num_frames"] = DENSE_FRAMES
     values = {**_usual_values(), **options}
+    asked = set(given) - {"side"}  # which may be meant for the images of the call; check_effect sees to it
     return TokenizeConfig.of(
-        **{name: value for name, value in options.items() if name in given or is_read(name, values)}
+        **{name: value for name, value in options.items() if name in asked or is_read(name, values)}
     )
 
 

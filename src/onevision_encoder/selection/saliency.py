@@ -10,8 +10,9 @@ Axes: T frames, y x cells of 8x8 pixels, h w units (patches, or 2x2 blocks of th
 2. **What the camera explains of the residual.** While the camera moves, interpolation, aliasing and blur leave a
    residual in proportion to the slope of the picture. Cells that move with the camera tell how much that is in their
    frame (upper quartile of residual / slope); the expectation for each cell is taken off.
-3. **Noise.** A floor in absolute units (grey levels, pixels, bits), raised to what the clip's own still cells show, is
-   taken off. A still clip with a noisy sensor ends at zero everywhere rather than as amplified noise.
+3. **Noise.** A floor in absolute units (grey levels, pixels, bits), raised to what the clip's own still cells show and,
+   for residuals, to the sensor's noise, is taken off. A still clip with a noisy sensor ends at zero everywhere rather
+   than as amplified noise.
 4. **Scale.** x / (x + s) with s = the 95th percentile of the clip's rankable cells (never below the floor): bounded
    like the original's clipped percentile, but without ties above it, and one scale for all frames instead of one per
    frame, so that a quiet frame stays quiet. ``fused`` is the mean of motion and residual on that scale.
@@ -38,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.codec import ScoreName, cells_to_patches, frame_difference
+from onevision_encoder.codec.noise import clip_noise
 from onevision_encoder.errors import InvalidArgumentError, SignalUnavailableError
 from onevision_encoder.selection.appearance import appeared
 from onevision_encoder.selection.camera import CameraMotion, fit_camera
@@ -167,7 +169,8 @@ def _cells(
     def graded(name: str, raw_Tyx: Floats) -> Floats:
         if moved is not None:
             raw_Tyx = raw_Tyx - _expected(raw_Tyx, slope_Tyx, with_it_Tyx, moved)
-        value_Tyx, facts[name] = _graded(raw_Tyx, inter_Tyx, FLOORS[name])
+        floor = max(FLOORS[name], clip_noise(frames.luma_THW)) if name == "residual" else FLOORS[name]
+        value_Tyx, facts[name] = _graded(raw_Tyx, inter_Tyx, floor)
         return value_Tyx
 
     if score == "bits":
