@@ -7,6 +7,9 @@ MODEL ?= small
 DEMO_BIN = .venv-demo/bin
 TEST_BIN = .venv-test/bin
 OLD_BIN = .venv-test-transformers4/bin
+# Two processes, one thread of torch each; a file's tests stay together.
+BOTH_CORES = -n 2 --dist loadfile
+test test-transformers4: export OMP_NUM_THREADS ?= 1
 PIP_QUIET = --disable-pip-version-check --quiet
 PIP_FLAGS = $(PIP_QUIET) -c constraints.txt
 
@@ -33,12 +36,12 @@ test: .venv-test/ready
 	$(TEST_BIN)/python -m ruff format --check .
 	$(TEST_BIN)/python -m mypy
 	$(TEST_BIN)/lint-imports
-	$(TEST_BIN)/python -m pytest
+	$(TEST_BIN)/python -m pytest $(BOTH_CORES)
 
 # What touches transformers, on its last version 4: the model, the Hugging Face classes where they are, and encoding.
 test-transformers4: .venv-test-transformers4/ready
 	$(OLD_BIN)/python -c "import transformers; assert transformers.__version__.startswith('4.57.'), transformers.__version__"
-	$(OLD_BIN)/python -m pytest -m "not soak" tests/model $(wildcard tests/hub) tests/cli/test_commands.py
+	$(OLD_BIN)/python -m pytest $(BOTH_CORES) -m "not soak" tests/model $(wildcard tests/hub) tests/cli/test_commands.py
 
 slow: .venv-test/ready
 	$(TEST_BIN)/python -m pytest -m "slow and not soak"

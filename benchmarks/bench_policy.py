@@ -119,6 +119,7 @@ QUESTIONS: dict[str, list[Choice]] = {
     ],
     "Noise floor": [
         _choice("absolute, raised to the clip's noise (as shipped)"),
+        _choice("without the sensor's noise", lambda: _constant(saliency, "clip_noise", lambda luma_THW: 0.0)),
         _choice("absolute only", _fixed_floor),
         _choice("none", _no_floor),
     ],

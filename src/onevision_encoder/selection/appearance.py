@@ -15,8 +15,8 @@ from onevision_encoder.codec.cells import cell_difference, cell_sum, pad_to
 from onevision_encoder.types import CELL
 
 LEAST_STEP = 48.0
-"""Grey levels that the mean of a cell must change by. At 16 the window of a screen recording gets 37 patches instead of
-27 (of 7 without this rule), and the selection captures .017 less of what x265 spent instead of .007."""
+"""Grey levels that the mean of a cell must change by. The window that opens in a screen recording gets 27 patches
+instead of 7; the selection captures .007 less of what x265 spent (docs/selection.md)."""
 STILL = 2.0
 """Mean absolute difference to the frame after, grey levels, of a cell that keeps still."""
 
