@@ -122,7 +122,7 @@ def test_four_threads_at_once_give_what_one_gives_and_the_gil_is_free() -> None:
             for a, b in zip(pool.map(blockcoder_signals, clips), expected, strict=True):
                 assert_same(a, b)
 
-    long_THW = np.random.default_rng(0).integers(0, 256, (300, 224, 224), np.uint8)
+    long_THW = np.random.default_rng(0).integers(0, 256, (1000, 224, 224), np.uint8)
     worker = threading.Thread(target=blockcoder_signals, args=(long_THW,))
     worker.start()
     ticks = 0
