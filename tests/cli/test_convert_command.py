@@ -197,3 +197,11 @@ def test_times_that_are_there_are_not_said_again(
     code, _, err = call(capsys, "convert", tmp_path / "canvases", tmp_path / "x.tokens.safetensors", "--fps", 3)
     assert code != 0
     assert "fps=3" in err
+
+
+def test_a_folder_of_token_files_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    (folder / "a.mp4.tokens.safetensors").write_bytes(b"")
+    assert main(["convert", str(folder), str(tmp_path / "canvases"), "--to", "canvases"]) == 2
+    assert "a.mp4.tokens.safetensors" in capsys.readouterr().err

@@ -159,12 +159,19 @@ class Convert:
 
 
 def what_is(path: Path) -> Found:
-    """What a path holds, by the files that only that kind has; everything else is taken for weights."""
+    """What a path holds, by the files that only that kind has; everything else is taken for weights.
+
+    Raises InvalidArgumentError for a folder of token files: they convert one by one.
+    """
     if path.name.endswith(TOKEN_SUFFIX):
         return "tokens"
     if (path / canvases.POSITIONS).is_file():
         return "canvases"
-    return "mosaics" if (path / mosaics.POSITIONS).is_file() else "weights"
+    if (path / mosaics.POSITIONS).is_file():
+        return "mosaics"
+    if path.is_dir() and (held := sorted(path.rglob(f"*{TOKEN_SUFFIX}"))):
+        raise InvalidArgumentError("source", str(path), f"one of the {len(held)} token files it holds, {held[0]} say")
+    return "weights"
 
 
 def _text(item: Mapping[str, Any]) -> str:

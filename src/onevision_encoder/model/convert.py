@@ -45,6 +45,9 @@ WEIGHTS, CONFIG, REPORT, PREPROCESSOR = (
     "conversion.json",
     "preprocessor_config.json",
 )
+_NO_NORM = (
+    "layernorm_post, the last norm, has no place in a vision tower: last_hidden_state differs by it from the source's"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,7 +188,7 @@ def _prepared(
 ) -> tuple[dict[str, Tensor], Conversion]:
     """The tensors to write, and the report on them."""
     state = to_fused(weights.state) if to in FUSED_LAYOUTS else dict(weights.state)
-    dropped = sum(name.startswith(HEAD) for name in weights.state) if to in FUSED_LAYOUTS else 0
+    dropped = _without_place(weights) if to in FUSED_LAYOUTS else {}
     written = {prefix + name: tensor.contiguous() for name, tensor in state.items()}
     report = Conversion(
         source=str(source),
@@ -196,10 +199,18 @@ def _prepared(
         tensors=len(written),
         parameters=sum(tensor.numel() for tensor in written.values()),
         dtypes=_count_dtypes(written),
-        left_out={**weights.left_out, **({"pooling head": dropped} if dropped else {})},
-        notes=(*weights.notes, *wordless(weights.config, to)),
+        left_out={**weights.left_out, **dropped},
+        notes=(*weights.notes, *wordless(weights.config, to), *([_NO_NORM] if dropped else [])),
     )
     return written, report
+
+
+def _without_place(weights: EncoderWeights) -> dict[str, int]:
+    """Tensors that a vision tower has no place for, by kind."""
+    names = [name for name in weights.state if name.startswith(HEAD)]
+    norms = sum(name.startswith("layernorm_post.") for name in names)
+    kinds = {"pooling head": len(names) - norms, "layernorm_post": norms}
+    return {kind: count for kind, count in kinds.items() if count}
 
 
 def _write(
