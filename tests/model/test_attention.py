@@ -89,5 +89,11 @@ def test_flex_attention_has_windows_and_clips_and_says_where_it_cannot_train():
         model.set_attn_implementation("flex_attention")
         got = model(patches, **given)
     assert (got.last_hidden_state - wanted.last_hidden_state).abs().max() < 1e-4
+    other, places, ends = random_pack([90, 50, 20])  # a second size is compiled for itself
+    with torch.inference_mode():
+        second = model(other, patch_positions=places, cu_seqlens=ends).last_hidden_state
+        model.set_attn_implementation("sdpa")
+        assert (model(other, patch_positions=places, cu_seqlens=ends).last_hidden_state - second).abs().max() < 1e-4
+    model.set_attn_implementation("flex_attention")
     with pytest.raises(InvalidArgumentError, match=r"flex_attention.*inference_mode.*sdpa"):
         model(patches, **given)

@@ -18,6 +18,7 @@ A dense batch is a single run, which all of them take as an ordinary batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +138,16 @@ def _block_mask(segment_N: Tensor, num_tokens: int) -> Any:
     )
 
 
+def _sizes_compiled_apart(implementation: str, device: torch.device) -> AbstractContextManager[Any]:
+    """On a CPU, torch's flex attention does not compile for open sizes (2.13: C++ that does not build)."""
+    if implementation != "flex_attention" or device.type != "cpu" or torch.compiler.is_compiling():
+        return nullcontext()
+    from torch._dynamo import config
+
+    patched: AbstractContextManager[Any] = config.patch(automatic_dynamic_shapes=False)
+    return patched
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention with biases on q, k, v and out, and RoPE on q and k."""
 
@@ -171,17 +182,18 @@ class SelfAttention(nn.Module):
         Returns:
             [B, L, C] and the weights [B, H, L, L], or None where the implementation has none.
         """
-        output, weights = attention_function(plan.implementation)(
-            self,
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            mask,
-            scaling=self.scaling,
-            dropout=self.config.attention_dropout if self.training else 0.0,
-            is_causal=False,
-            **extra,
-        )
+        with _sizes_compiled_apart(plan.implementation, query.device):
+            output, weights = attention_function(plan.implementation)(
+                self,
+                query.transpose(1, 2),
+                key.transpose(1, 2),
+                value.transpose(1, 2),
+                mask,
+                scaling=self.scaling,
+                dropout=self.config.attention_dropout if self.training else 0.0,
+                is_causal=False,
+                **extra,
+            )
         return output.flatten(2), weights
 
     def forward(self, x_NC: Tensor, rope: RopeTable, plan: AttentionPlan) -> tuple[Tensor, Tensor | None]:
