@@ -9,12 +9,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from calling import call
 from clips import moving_square, write_video
 from PIL import Image
 from safetensors.numpy import load_file
 
 from onevision_encoder import __version__
-from onevision_encoder.cli import main
 from onevision_encoder.tokens import load_tokens
 
 
@@ -25,15 +25,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "deep.mkv", moving_square(frames=9, height=84, width=140, seed=3), codec="mpeg4")
     Image.fromarray(moving_square(frames=1, height=70, width=98)[0]).save(folder / "still.png")
     return folder
-
-
-def call(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def called(capsys: pytest.CaptureFixture[str], *argv: object) -> dict[str, Any]:

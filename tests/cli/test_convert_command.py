@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from calling import call
 from clips import moving_square, write_video
 from safetensors.torch import save_file
 
@@ -18,15 +19,6 @@ from onevision_encoder.model import OneVisionEncoderModel, load_encoder, preset_
 from onevision_encoder.model.layouts import to_fused
 from onevision_encoder.tokens import load_tokens
 from onevision_encoder.types import PatchTokens
-
-
-def call(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def called(capsys: pytest.CaptureFixture[str], *argv: object) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calling import call
 from clips import write_video
 
-from onevision_encoder.cli import main
 from onevision_encoder.evaluate.features import FeatureReader
 
 
@@ -21,15 +21,6 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = np.random.default_rng(i).integers(-30, 31, (4, 28, 28, 3))
         write_video(root / name / f"{i:02d}.mp4", (tone + noise).astype(np.uint8), codec="mpeg4")
     return root
-
-
-def call(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 SMALL = ("--model", "tiny", "--policy", "uniform", "--budget", 8, "--max-patches", 4, "--head", "linear", "--seeds", 2)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from clips import write_video
 
-from onevision_encoder.evaluate.features import Encoded
+from onevision_encoder.evaluate.backbone import Features
 from onevision_encoder.tokens import ClipReading
 
 TONES = {"dark": 60, "bright": 190}
@@ -47,7 +47,7 @@ class ToneBackbone:
     def describe(self) -> dict[str, Any]:
         return {"model": "tone", "salt": self.salt, "pretrained": True}
 
-    def encode(self, clips: Sequence[ClipReading]) -> Encoded:
+    def encode(self, clips: Sequence[ClipReading]) -> Features:
         rows, lengths = [], []
         for clip in clips:
             self.asked.append(clip.frames.source.name)
@@ -55,4 +55,4 @@ class ToneBackbone:
             rows.append(np.concatenate([mean_T3, np.zeros((len(mean_T3), 1))], 1))
             lengths.append(len(mean_T3))
         bounds = torch.tensor([0, *np.cumsum(lengths).tolist()], dtype=torch.int32)
-        return Encoded(tokens_NC=torch.tensor(np.concatenate(rows), dtype=torch.float32), cu_seqlens=bounds)
+        return Features(tokens_NC=torch.tensor(np.concatenate(rows), dtype=torch.float32), cu_seqlens=bounds)

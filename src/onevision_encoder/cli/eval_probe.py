@@ -19,8 +19,7 @@ from onevision_encoder.errors import RandomWeightsWarning
 from onevision_encoder.evaluate.probe_config import ProbeConfig
 
 if TYPE_CHECKING:
-    from onevision_encoder.evaluate import DataSet, ProbeResult
-    from onevision_encoder.evaluate.features import FrozenBackbone
+    from onevision_encoder.evaluate import DataSet, OurBackbone, ProbeResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +86,14 @@ class Probe(ReadingOptions):
         with tqdm(desc="probe", unit="clip", disable=True if quiet else None, file=sys.stderr) as bar:
             return run_probe(data, reader, self.probe, device=device, tick=bar.update, announce=bar.reset)
 
-    def _backbone(self) -> tuple[FrozenBackbone, str]:
-        from onevision_encoder.evaluate import EncoderBackbone
+    def _backbone(self) -> tuple[OurBackbone, str]:
+        from onevision_encoder.evaluate import OurBackbone
         from onevision_encoder.model import load_encoder
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # the report says it
             encoder = load_encoder(self.model, dtype=self.dtype, device=_own_device(self.device))
-        return EncoderBackbone(encoder=encoder), str(encoder.model.device)
+        return OurBackbone(self.model, encoder, None), str(encoder.model.device)
 
 
 def _own_device(device: str) -> str:

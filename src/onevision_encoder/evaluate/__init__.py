@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.backbone import Backbone as Backbone
     from onevision_encoder.evaluate.backbone import Clip as Clip
     from onevision_encoder.evaluate.backbone import Features as Features
+    from onevision_encoder.evaluate.backbone_ours import OurBackbone as OurBackbone
     from onevision_encoder.evaluate.backbones import known_backbones as known_backbones
     from onevision_encoder.evaluate.backbones import load_backbone as load_backbone
     from onevision_encoder.evaluate.datasets import BENCHMARKS as BENCHMARKS
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.datasets import load_dataset as load_dataset
     from onevision_encoder.evaluate.distributed import joined as joined
     from onevision_encoder.evaluate.feature_cache import FeatureCache as FeatureCache
-    from onevision_encoder.evaluate.features import EncoderBackbone as EncoderBackbone
     from onevision_encoder.evaluate.features import FeatureReader as FeatureReader
     from onevision_encoder.evaluate.metrics import interval as interval
     from onevision_encoder.evaluate.metrics import score as score
@@ -36,11 +36,11 @@ _HOME = {
     "Backbone": "backbone",
     "Clip": "backbone",
     "Features": "backbone",
+    "OurBackbone": "backbone_ours",
     "known_backbones": "backbones",
     "load_backbone": "backbones",
     "BENCHMARKS": "datasets",
     "DataSet": "datasets",
-    "EncoderBackbone": "features",
     "Example": "datasets",
     "FeatureCache": "feature_cache",
     "FeatureReader": "features",

@@ -5,6 +5,7 @@ Axes: T frames of the clip that was given, N tokens, C width, 3 = (t, h, w).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ _OWN_SIZE = Sizing(patch=2, max_patches=2**40)
 """More patches than any picture has, so that it is read at its own size; an odd side is rounded to an even one."""
 
 
-class TowerBackbone:
+class TowerBackbone(ABC):
     """A tower with the preprocessing of its own processor. Subclasses say which frames it takes and how.
 
     Attributes:
@@ -94,11 +95,13 @@ class TowerBackbone:
             **self._described(),
         }
 
+    @abstractmethod
     def _described(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What of a subclass decides its numbers, JSON-able."""
 
+    @abstractmethod
     def _encode(self, frames: FrameSequence) -> Features:
-        raise NotImplementedError
+        """Features of one clip."""
 
     def _fixed_size(self) -> tuple[int, int] | None:
         """The one size of picture that the position table fits, if it fits one only."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,73 +22,14 @@ from torch import Tensor
 from onevision_encoder import __version__
 from onevision_encoder.checks import require
 from onevision_encoder.errors import OneVisionError, UnreadableMediaError
+from onevision_encoder.evaluate.backbone import Backbone
 from onevision_encoder.evaluate.datasets import Example
 from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.evaluate.feature_cache import FeatureCache
-from onevision_encoder.model.embed import embed_tokens
-from onevision_encoder.model.loading import LoadedEncoder
-from onevision_encoder.tokens import ClipReading, TokenizeConfig, pack, read_clip
+from onevision_encoder.tokens import ClipReading, TokenizeConfig, read_clip
 from onevision_encoder.video import fingerprint
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-
-class EncodedClips(Protocol):
-    """Tokens of clips end to end, float32 [N, C], and their bounds, integers [S + 1]."""
-
-    @property
-    def tokens_NC(self) -> Tensor: ...
-
-    @property
-    def cu_seqlens(self) -> Tensor: ...
-
-
-class FrozenBackbone(Protocol):
-    """What a probe needs of an encoder. ``describe`` is JSON-able and holds everything that decides the numbers."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def width(self) -> int: ...
-
-    def describe(self) -> dict[str, Any]: ...
-
-    def encode(self, clips: Sequence[ClipReading]) -> EncodedClips: ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """See :class:`EncodedClips`."""
-
-    tokens_NC: Tensor
-    cu_seqlens: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EncoderBackbone:
-    """Our own encoder: the last hidden state of every token (no pooling head)."""
-
-    encoder: LoadedEncoder
-
-    @property
-    def name(self) -> str:
-        return str(self.encoder.provenance.get("model", "onevision_encoder"))
-
-    @property
-    def width(self) -> int:
-        return int(self.encoder.model.config.hidden_size)
-
-    def describe(self) -> dict[str, Any]:
-        return {**self.encoder.provenance, "features": "last_hidden_state"}
-
-    def encode(self, clips: Sequence[ClipReading]) -> Encoded:
-        tokens = pack([clip.tokens() for clip in clips])
-        found = embed_tokens(self.encoder, tokens, return_tokens=True)
-        assert found.tokens_NC is not None
-        return Encoded(
-            tokens_NC=torch.from_numpy(found.tokens_NC), cu_seqlens=torch.tensor(found.cu_seqlens, dtype=torch.int32)
-        )
 
 
 @dataclass
@@ -102,7 +43,7 @@ class FeatureReader:
         failures: id -> why the example cannot be read. It is left out, never replaced.
     """
 
-    backbone: FrozenBackbone
+    backbone: Backbone
     reading: TokenizeConfig
     pool: bool = False
     cache: FeatureCache | None = None
