@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_the_input_is_what_embedding_gives() -> None:
     """Pixels, positions and bounds of mixed lengths reach the encoder as embed_tokens passes them, clip by clip."""
     mixed = bright_patch(5, 3, lengths=(8, 4, 6))
-    found = tuned(mixed, replace(FAST, steps=2))
+    found = tuned(mixed, replace(FAST, place_waves=0, steps=2))
     pack: PatchTokens = mixed.batch(range(5))
     pooled = embed_tokens(found.model.encoder, pack).pooled_SC
     expected = found.model.head(torch.from_numpy(pooled)).numpy()
@@ -82,7 +82,7 @@ def test_the_input_is_what_embedding_gives() -> None:
 
 def test_places_are_added_to_what_is_embedded() -> None:
     """With every pixel alike only places tell; without them RoPE alone does, on queries and keys."""
-    config = replace(FAST, place_std=0.5, steps=1)
+    config = replace(FAST, place_waves=8, steps=1)
     found = tuned(TRAIN, config)
     places = found.model.places
     assert places is not None
@@ -97,7 +97,7 @@ def test_places_are_added_to_what_is_embedded() -> None:
     found.model(given)
     bare = torch.nn.functional.linear(given.x_ND, found.model.encoder.embeddings.patch_embedding.weight.flatten(1))
     torch.testing.assert_close(seen[0], bare + places(given.positions_N3))
-    assert tuned(TRAIN, replace(FAST, steps=1)).model.places is None
+    assert tuned(TRAIN, replace(FAST, place_waves=0, steps=1)).model.places is None
 
 
 def test_the_schedule_is_the_formula() -> None:
@@ -111,7 +111,8 @@ def test_the_schedule_is_the_formula() -> None:
     found = tuned(TRAIN, replace(FAST, steps=3))
     assert found.record["lr"] == [FAST.rate(step, 3) for step in range(3)]
     assert replace(FAST, steps=None, epochs=2.5).total_steps(64) == 10
-    assert TuneConfig().total_steps(64) == 60
+    assert TuneConfig().total_steps(64) == 1200
+    assert TuneConfig(init="weights").total_steps(64) == 60
 
 
 def test_every_pass_sees_every_clip_once() -> None:
@@ -147,6 +148,7 @@ def test_a_set_of_several_labels() -> None:
 
 def test_bfloat16_is_near_float32() -> None:
     wide, narrow = (tuned(TRAIN, replace(FAST, steps=4, precision=p)) for p in ("float32", "bfloat16"))  # type: ignore[arg-type]
+    assert (wide.record["attention"], narrow.record["attention"]) == ("sdpa", "eager")
     assert all(p.dtype == torch.float32 for p in narrow.model.parameters())
     assert wide.record["loss"] != narrow.record["loss"]
     np.testing.assert_allclose(wide.record["loss"], narrow.record["loss"], atol=0.05)
@@ -165,6 +167,12 @@ def test_augmentations_do_what_they_say() -> None:
     assert len(dropped.x_ND) == len(dropped.positions_N3) == 108
     kept = {tuple(row) for row in dropped.x_ND.numpy().round(5).tolist()}
     assert kept < {tuple(row) for row in plain.x_ND.numpy().round(5).tolist()}
+    moved = (given("shift").positions_N3 - plain.positions_N3).numpy()
+    for clip in np.split(moved, plain.cu_seqlens[1:-1]):
+        assert (clip == clip[0]).all(), "a clip moves as a whole"
+        assert clip[0, 0] == 0
+    assert {float(x) for x in moved[:, 1:].ravel()} <= set(range(-4, 5))
+    assert np.abs(moved).max() > 0
     colour, noise = given("colour").x_ND, given("noise").x_ND
     red_before, red_after = (x[:20, :16].flatten().numpy() for x in (plain.x_ND, colour))
     unclipped = red_before < 1  # grey levels up to 190
@@ -189,8 +197,9 @@ def test_what_cannot_be_is_refused() -> None:
         {"betas": (0.9, 1.0)},
         {"steps": 3, "epochs": 2.0},
         {"init": "weights", "width": 64},
-        {"init": "weights", "place_std": 0.1},
+        {"init": "weights", "place_waves": 0},
         {"place_std": -0.1},
+        {"place_waves": -1},
         {"precision": "float16"},
         {"warmup_share": 1.0},
     ):

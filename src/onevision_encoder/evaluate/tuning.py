@@ -25,7 +25,15 @@ from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.evaluate.metrics import score
 from onevision_encoder.evaluate.token_sets import TokenSet
 from onevision_encoder.evaluate.tuning_config import TuneConfig
-from onevision_encoder.evaluate.tuning_model import Augment, Classifier, MakeEncoder, check_patch, tuning_input
+from onevision_encoder.evaluate.tuning_model import (
+    Augment,
+    Classifier,
+    MakeEncoder,
+    Places,
+    attention_for,
+    check_patch,
+    tuning_input,
+)
 
 BATCH_TOKENS = 16_384
 """Tokens that are predicted at once; a longer clip goes alone."""
@@ -98,7 +106,10 @@ def tune(
         torch.manual_seed(seed)
         encoder = make_encoder()
         check_patch(encoder, train)
-        model = Classifier(encoder, num_classes, config.pool, config.place_std)
+        encoder.set_attn_implementation(attention_for(config, train, where))
+        fresh = config.init == "scratch" and config.place_waves > 0
+        places = Places(encoder.config.hidden_size, config.place_waves, config.place_std) if fresh else None
+        model = Classifier(encoder, num_classes, config.pool, places)
         torch.nn.Module.to(model, where, torch.float32)
         started, cpu = time.perf_counter(), time.process_time()
         curve = _train(model, train, config, seed, where, tick)
@@ -110,6 +121,7 @@ def tune(
         "config": asdict(config),
         "seed": seed,
         "clips": len(train),
+        "attention": attention_for(config, train, where),
         "steps": steps,
         "parameters": sum(p.numel() for p in model.parameters()),
         **curve,
