@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_the_input_is_what_embedding_gives() -> None:
     """Pixels, positions and bounds of mixed lengths reach the encoder as embed_tokens passes them, clip by clip."""
     mixed = bright_patch(5, 3, lengths=(8, 4, 6))
-    found = tuned(mixed, replace(FAST, place_waves=0, steps=2))
+    found = tuned(mixed, replace(FAST, steps=2))
     pack: PatchTokens = mixed.batch(range(5))
     pooled = embed_tokens(found.model.encoder, pack).pooled_SC
     expected = found.model.head(torch.from_numpy(pooled)).numpy()
@@ -80,24 +80,17 @@ def test_the_input_is_what_embedding_gives() -> None:
     assert order.tolist() == [1, 4, 2, 0, 3]
 
 
-def test_places_are_added_to_what_is_embedded() -> None:
-    """With every pixel alike only places tell; without them RoPE alone does, on queries and keys."""
-    config = replace(FAST, place_waves=8, steps=1)
-    found = tuned(TRAIN, config)
-    places = found.model.places
-    assert places is not None
-    position_3 = torch.tensor([[16.0, 4.0, 8.0]])
-    turn = np.pi * np.arange(1, 9)
-    angle = np.concatenate([turn / 4, turn / 4, turn / 2])
-    expected = places.map.weight.numpy() @ np.concatenate([np.sin(angle), np.cos(angle)])
-    np.testing.assert_allclose(places(position_3)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
-    given, _ = tuning_input(TRAIN, np.arange(4), torch.device("cpu"))
-    seen: list[torch.Tensor] = []
-    found.model.encoder.layernorm_pre.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    found.model(given)
-    bare = torch.nn.functional.linear(given.x_ND, found.model.encoder.embeddings.patch_embedding.weight.flatten(1))
-    torch.testing.assert_close(seen[0], bare + places(given.positions_N3))
-    assert tuned(TRAIN, replace(FAST, place_waves=0, steps=1)).model.places is None
+def test_a_fresh_encoder_is_of_the_sizes_asked_for() -> None:
+    usual = scratch_encoder(TuneConfig(), 14)
+    assert (usual.config.hidden_size, usual.config.num_hidden_layers, usual.config.num_attention_heads) == (64, 3, 2)
+    assert (usual.config.place_waves, usual.config.rope_mode, usual.config.initializer_range) == (12, "rotary", 0.08)
+    assert usual.embeddings.place_embedding is not None
+    asked = scratch_encoder(TuneConfig(preset="tiny", layers=2, place_waves=0, pool="mean"), 8)
+    assert (asked.config.hidden_size, asked.config.num_hidden_layers, asked.config.patch_size) == (192, 2, 8)
+    assert asked.embeddings.place_embedding is None
+    assert asked.head is None
+    with pytest.raises(InvalidArgumentError, match="mite"):
+        scratch_encoder(TuneConfig(preset="giant"), 14)
 
 
 def test_the_schedule_is_the_formula() -> None:

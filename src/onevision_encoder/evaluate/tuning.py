@@ -29,7 +29,6 @@ from onevision_encoder.evaluate.tuning_model import (
     Augment,
     Classifier,
     MakeEncoder,
-    Places,
     attention_for,
     check_patch,
     tuning_input,
@@ -107,9 +106,7 @@ def tune(
         encoder = make_encoder()
         check_patch(encoder, train)
         encoder.set_attn_implementation(attention_for(config, train, where))
-        fresh = config.init == "scratch" and config.place_waves > 0
-        places = Places(encoder.config.hidden_size, config.place_waves, config.place_std) if fresh else None
-        model = Classifier(encoder, num_classes, config.pool, places)
+        model = Classifier(encoder, num_classes, config.pool)
         torch.nn.Module.to(model, where, torch.float32)
         started, cpu = time.perf_counter(), time.process_time()
         curve = _train(model, train, config, seed, where, tick)

@@ -26,7 +26,6 @@ NOISE_SD, DROP_SHARE, GAIN, OFFSET, SHIFT = 5.0, 0.1, 0.2, 20.0, 4
 """Strength of the augmentations: grey levels, a share of the tokens, a factor of 1 +- GAIN, grey levels, patches."""
 EAGER_TOKENS = 512
 """Longest clip for which ``attention="auto"`` may keep whole matrices."""
-PLACE_SIZE = (64.0, 16.0, 16.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,49 +50,19 @@ def scratch_encoder(config: TuneConfig, patch: int) -> OneVisionEncoderModel:
     given: dict[str, Any] = {"hidden_size": width, "intermediate_size": 4 * width}
     given |= {"num_hidden_layers": config.layers or layers, "num_attention_heads": config.heads or heads}
     given |= {"rope_mode": config.rope_mode, "rope_theta": config.rope_theta, "initializer_range": config.init_std}
+    given |= {"place_waves": config.place_waves, "place_std": config.place_std}
     return OneVisionEncoderModel(OneVisionEncoderConfig(patch_size=patch, use_head=config.pool == "head", **given))
 
 
-class Places(nn.Module):
-    """Where a token is, as an addition to its embedded patch.
-
-    Rotary positions turn queries and keys; values know nothing of them, so that a small encoder has to learn what
-    moved where by comparing pairs. Here a linear map of sin and cos of pi k u is added, u = (t, h, w) / (64, 16, 16)
-    and k = 1 .. waves: float32 [N, 3] -> [N, C].
-    """
-
-    def __init__(self, width: int, waves: int, std: float) -> None:
-        super().__init__()
-        self.waves = waves
-        self.map = nn.Linear(3 * 2 * waves, width, bias=False)
-        nn.init.normal_(self.map.weight, std=std)
-
-    def forward(self, positions_N3: Tensor) -> Tensor:
-        size_3 = torch.tensor(PLACE_SIZE, device=positions_N3.device)
-        wave = torch.pi * torch.arange(1, self.waves + 1, device=positions_N3.device)
-        angle = ((positions_N3 / size_3)[..., None] * wave).flatten(1)
-        added: Tensor = self.map(torch.cat([angle.sin(), angle.cos()], 1))
-        return added
-
-
 class Classifier(nn.Module):
-    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0.
+    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0."""
 
-    :class:`Places`, where there are any, are added to what ``encoder.embeddings`` gives.
-    """
-
-    def __init__(
-        self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool, places: Places | None = None
-    ) -> None:
+    def __init__(self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool) -> None:
         super().__init__()
         width = int(encoder.config.hidden_size)
         if pool == "head" and encoder.head is None:
             raise InvalidArgumentError("pool", pool, "mean or attentive: this encoder has no pooling head")
         self.pool, self.encoder = pool, encoder
-        self.places = places
-        self._added_NC: Tensor | None = None
-        if self.places is not None:
-            encoder.embeddings.register_forward_hook(lambda _, __, embedded_NC: embedded_NC + self._added_NC)
         self.head: nn.Module
         if pool == "attentive":
             self.head = AttentiveHead(width, num_classes)
@@ -105,8 +74,6 @@ class Classifier(nn.Module):
 
     def forward(self, given: TuningInput) -> Tensor:
         """Logits float32 [S, M]."""
-        if self.places is not None:
-            self._added_NC = self.places(given.positions_N3)
         out = self.encoder(given.x_ND, patch_positions=given.positions_N3, cu_seqlens=given.cu_seqlens)
         with torch.autocast(given.x_ND.device.type, enabled=False):  # the classifier is float32
             if self.pool == "head":
