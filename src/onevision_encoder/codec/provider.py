@@ -6,6 +6,8 @@ the same video. Where its C extension was not built it is an error that says wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast, get_args
 
 import numpy as np
@@ -120,6 +122,23 @@ def read_with_signals(
         What :func:`read_media` raises; InvalidArgumentError, also for a sampling or sizing that a FrameSequence was not
         made with; SignalUnavailableError, before anything is decoded.
     """
+    frames, signals = read_then_signals(
+        source, sampling=sampling, sizing=sizing, provider=provider, interval=interval, on_damage=on_damage
+    )
+    return frames, signals()
+
+
+def read_then_signals(
+    source: Source | InMemory | FrameSequence,
+    *,
+    sampling: Sampling | None = None,
+    sizing: Sizing | None = None,
+    provider: ProviderName = "auto",
+    interval: Interval = "sample",
+    on_damage: OnDamage = "partial",
+) -> tuple[FrameSequence, Callable[[], CodecSignals]]:
+    """The decoding pass of :func:`read_with_signals`, and the function that makes the signals of what it kept: for
+    whoever wants to know what either of them costs."""
     from onevision_encoder.codec.asked import check_frames_as_asked
     from onevision_encoder.video import FramesBefore, is_in_memory, read_media
     from onevision_encoder.video.source import OpenedSource
@@ -129,16 +148,16 @@ def read_with_signals(
     chosen.check(interval)
     if isinstance(source, FrameSequence):
         check_frames_as_asked(source, sampling, sizing)
-        return source, chosen.signals(source, interval=interval)
+        return source, partial(chosen.signals, source, interval=interval)
     observer = chosen.observer(interval=interval)
     if is_in_memory(source):
         # frames in memory are not decoded, so that there is nothing to look on
         before = observer if isinstance(observer, FramesBefore) else None
         frames = read_media(source, sampling=sampling, sizing=sizing, observer=before, on_damage=on_damage)
-        return frames, chosen.signals(frames, interval=interval, observer=before)
+        return frames, partial(chosen.signals, frames, interval=interval, observer=before)
     if not isinstance(source, str | bytes | bytearray | memoryview) and hasattr(source, "read"):
         opened = OpenedSource(source)  # kept until the end: what cannot be rewound is read from its copy
         source = cast("BinaryIO", opened.content())
     chosen.check_file(source)
     frames = read_media(source, sampling=sampling, sizing=sizing, observer=observer, on_damage=on_damage)
-    return frames, chosen.signals(frames, interval=interval, observer=observer)
+    return frames, partial(chosen.signals, frames, interval=interval, observer=observer)

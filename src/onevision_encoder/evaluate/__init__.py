@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.motion_suite import MotionSuite as MotionSuite
     from onevision_encoder.evaluate.motion_suite import make_suite as make_suite
     from onevision_encoder.evaluate.motion_suite import suite_clips as suite_clips
-    from onevision_encoder.evaluate.probe import ProbeResult as ProbeResult
     from onevision_encoder.evaluate.probe import run_probe as run_probe
     from onevision_encoder.evaluate.probe_config import ProbeConfig as ProbeConfig
+    from onevision_encoder.evaluate.probe_report import ProbeResult as ProbeResult
     from onevision_encoder.evaluate.report import write_report as write_report
+    from onevision_encoder.evaluate.token_files import TokenSetCache as TokenSetCache
+    from onevision_encoder.evaluate.token_making import make_token_set as make_token_set
+    from onevision_encoder.evaluate.token_making import make_token_sets as make_token_sets
+    from onevision_encoder.evaluate.token_sets import TokenSet as TokenSet
+    from onevision_encoder.evaluate.token_sets import in_common as in_common
+    from onevision_encoder.evaluate.tuning import Tuned as Tuned
+    from onevision_encoder.evaluate.tuning import tune as tune
+    from onevision_encoder.evaluate.tuning_config import TuneConfig as TuneConfig
     from onevision_encoder.evaluate.verification import verify as verify
 
 _HOME = {
@@ -45,13 +53,21 @@ _HOME = {
     "FeatureCache": "feature_cache",
     "FeatureReader": "features",
     "ProbeConfig": "probe_config",
-    "ProbeResult": "probe",
+    "ProbeResult": "probe_report",
     "interval": "metrics",
     "joined": "distributed",
     "load_dataset": "datasets",
     "run_probe": "probe",
     "score": "metrics",
     "verify": "verification",
+    "TokenSet": "token_sets",
+    "TokenSetCache": "token_files",
+    "TuneConfig": "tuning_config",
+    "Tuned": "tuning",
+    "in_common": "token_sets",
+    "make_token_set": "token_making",
+    "make_token_sets": "token_making",
+    "tune": "tuning",
     "write_report": "report",
     "MotionClip": "motion_suite",
     "MotionSuite": "motion_suite",
