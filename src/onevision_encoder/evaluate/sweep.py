@@ -38,7 +38,8 @@ class SweepResult:
 
     Attributes:
         rows: a row for each cell, in the order of the configuration. costs: see ``sweep_costs``; empty if not measured.
-        videos: digest -> names of test videos, what ``correct`` of a row runs over. run: how it went this time.
+        videos: digest -> names of test videos, what ``correct`` of a row runs over. unfinished: cells that were not asked to be computed.
+        run: how it went this time.
     """
 
     config: SweepConfig
@@ -47,6 +48,7 @@ class SweepResult:
     rows: tuple[dict[str, Any], ...]
     videos: dict[str, list[str]]
     costs: tuple[dict[str, Any], ...] = ()
+    unfinished: int = 0
     run: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,8 +62,8 @@ class SweepResult:
 
     @property
     def complete(self) -> bool:
-        """Nothing was wrong with the data, every clip was read, no cell was refused."""
-        return self.checked.ok and not self.broken and all(row["refused"] is None for row in self.rows)
+        """Nothing was wrong with the data, every clip was read, no cell was refused (nor cost left unmeasured)."""
+        return self.checked.ok and not self.broken and all(row["refused"] is None for row in (*self.rows, *self.costs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ def run_sweep(
     *,
     cache: Path | None = None,
     jobs: int = 1,
+    train: bool = True,
     progress: Progress | None = None,
 ) -> SweepResult:
     """Run what is not in ``out`` yet, and give all rows.
@@ -86,7 +89,7 @@ def run_sweep(
     Args:
         out: folder of ``cells.jsonl``. cache: folder of token sets, worth keeping between sweeps; None = ``out/cache``.
         jobs: processes of one thread each; the rows do not depend on it. A script that asks for more than one must do
-            so under ``if __name__ == "__main__":``.
+            so under ``if __name__ == "__main__":``. train: False = compute nothing, give the rows that are there.
     Raises:
         InvalidArgumentError: a multi-label data set, no training or test split. WriteError: ``out`` cannot be written.
     """
@@ -103,7 +106,7 @@ def run_sweep(
         digest: (job, spec) for job in todo for spec in job.tested if (digest := digest_of_cell(shop, job, spec))
     }
     missing = [digest for digest in wanted if digest not in ledger]
-    if missing:
+    if missing and train:
         shop.refused = make_tokens_of(shop, [p for p in plans if p.config], jobs, progress)
         pending = [job for job in todo if any(digest_of_cell(shop, job, spec) in missing for spec in job.tested)]
         progress.stage("training", len(missing))
@@ -111,10 +114,11 @@ def run_sweep(
             for row in rows:
                 _keep(ledger, row)
             progress.tick(len(rows))
-    rows = tuple(ledger.rows[digest] for digest in wanted)
+    rows = tuple(ledger.rows[digest] for digest in wanted if digest in ledger)
     videos = {row["videos"]: ledger.rows[f"videos:{row['videos']}"]["names"] for row in rows if row["videos"]}
-    run = {"computed": len(missing), "found": len(wanted) - len(missing), "dropped": ledger.dropped, "processes": jobs}
-    return SweepResult(config=config, data=data, checked=verify(data), rows=rows, videos=videos, run=run)
+    run = {"found": len(wanted) - len(missing), "dropped": ledger.dropped, "processes": jobs}
+    left = len(wanted) - len(rows)
+    return SweepResult(config=config, data=data, checked=verify(data), rows=rows, videos=videos, unfinished=left, run=run)
 
 
 def key_of(data: DataSet) -> str:
