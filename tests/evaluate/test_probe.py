@@ -12,11 +12,12 @@ import torch
 from labelled import ToneBackbone, folder_of_classes, write_tone
 
 from onevision_encoder.evaluate import FeatureCache, FeatureReader, ProbeConfig, load_dataset, run_probe, write_report
+from onevision_encoder.evaluate.choosing import best_cell, mean_loss
 from onevision_encoder.evaluate.datasets import DataSet, Example
 from onevision_encoder.evaluate.heads import pooled_only
-from onevision_encoder.evaluate.probe import ProbeResult, _best, mean_loss
+from onevision_encoder.evaluate.probe_report import ProbeResult
 from onevision_encoder.evaluate.splits import TestSet, TestSetError, hold_out, make_folds
-from onevision_encoder.evaluate.training import Candidate, ProbeFailedError, by_video
+from onevision_encoder.evaluate.training import ProbeFailedError, by_video
 from onevision_encoder.tokens import TokenizeConfig
 
 READING = TokenizeConfig.of(policy="dense", max_patches=4)
@@ -167,12 +168,11 @@ def test_the_logits_of_a_video_are_the_mean_of_its_views() -> None:
 
 
 def test_of_equal_cells_the_surer_one_is_taken() -> None:
-    grid = [Candidate(i, {"lr": 1.0}, 0) for i in range(4)]
-    assert _best(grid, [(0.5, 0.1), (0.9, 0.7), (0.9, 0.3), None], []) == 2
+    assert best_cell([(0.5, 0.1), (0.9, 0.7), (0.9, 0.3), None], []) == 2
     with pytest.raises(ProbeFailedError, match="diverged"):
-        _best(grid, [None] * 4, [0, 1, 2, 3])
+        best_cell([None] * 4, [0, 1, 2, 3])
     with pytest.raises(ProbeFailedError, match="diverged"):
-        _best(grid[:1], [None], [0])
+        best_cell([None], [0])
     logits, truth = np.random.default_rng(0).normal(size=(2, 5, 3))
     labels = np.array([0, 2, 1, 1, 0])
     expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))

@@ -55,6 +55,13 @@ def words(root: Path, out: Path, head: str) -> list[str]:
     return [str(word) for word in options]
 
 
+def tuning_words(root: Path, out: Path, cache: Path) -> list[str]:
+    options = ["eval", "probe", "--data", root, "--model", "tiny", "--tune", "scratch", "--width", 32, "--heads", 1]
+    options += ["--layers", 1, "--steps", 5, "--batch-size", 4, "--policy", "dense", "--max-patches", 4, "--folds", 2]
+    options += ["--seeds", 2, "--lrs", "1e-2", "3e-3", "--device", "cpu", "--out", out, "--cache", cache]
+    return [str(word) for word in options]
+
+
 def start(argv: list[str], rank: int, world: int, port: int) -> subprocess.Popen[str]:
     """One process with what torchrun would put into its environment."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -99,3 +106,28 @@ def test_two_processes_give_the_report_of_one(tmp_path: Path, capsys: pytest.Cap
     ids = [json.loads(line)["id"] for line in (tmp_path / "2/predictions.jsonl").read_text().splitlines()]
     tests = [p.relative_to(root).as_posix() for p in root.glob("test/*/*.mp4")]
     assert ids == sorted(set(tests) - {"test/dark/test001.mp4"})
+
+
+@pytest.mark.slow
+def test_two_processes_tune_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four cells (two seeds of two folds), two for each process; one of them reads the clips."""
+    root = folder_of_classes(tmp_path / "data", 5)
+    (root / "train/bright/train003.mp4").write_bytes(b"no video")
+    port = free_port()
+    shared = tmp_path / "cache"
+    pair = [start(tuning_words(root, tmp_path / "2", shared), rank, 2, port) for rank in range(2)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(tuning_words(root, tmp_path / "1", tmp_path / "own")) == 1
+    finally:
+        torch.set_num_threads(threads)
+    said = [process.communicate(timeout=120)[1] for process in pair]
+    assert [process.returncode for process in pair] == [1, 1], said
+    run = json.loads((tmp_path / "2/run.json").read_text())
+    assert run["processes"] == 2
+    assert len(run["rank_0"]["steps_per_second"]) == 2
+    assert len(list(shared.rglob("*.patches"))) == 1
+    for file in ("report.json", "predictions.jsonl", "report.md"):
+        one, two = ((tmp_path / n / file).read_bytes() for n in ("1", "2"))
+        assert one == two, file

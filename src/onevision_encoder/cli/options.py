@@ -38,3 +38,7 @@ class ReadingOptions:
         """Names of the options that are not at their default."""
         given, usual = self.how.as_dict(), TokenizeConfig().as_dict()
         return [name for part in given for name in given[part] if given[part][name] != usual[part][name]]
+
+    def option(self, name: str) -> Any:
+        """The value of one option, by its name."""
+        return next(part[name] for part in self.how.as_dict().values() if name in part)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.motion_suite import MotionSuite as MotionSuite
     from onevision_encoder.evaluate.motion_suite import make_suite as make_suite
     from onevision_encoder.evaluate.motion_suite import suite_clips as suite_clips
-    from onevision_encoder.evaluate.probe import ProbeResult as ProbeResult
     from onevision_encoder.evaluate.probe import run_probe as run_probe
     from onevision_encoder.evaluate.probe_config import ProbeConfig as ProbeConfig
+    from onevision_encoder.evaluate.probe_report import ProbeResult as ProbeResult
     from onevision_encoder.evaluate.report import write_report as write_report
     from onevision_encoder.evaluate.token_files import TokenSetCache as TokenSetCache
     from onevision_encoder.evaluate.token_making import make_token_set as make_token_set
@@ -53,7 +53,7 @@ _HOME = {
     "FeatureCache": "feature_cache",
     "FeatureReader": "features",
     "ProbeConfig": "probe_config",
-    "ProbeResult": "probe",
+    "ProbeResult": "probe_report",
     "interval": "metrics",
     "joined": "distributed",
     "load_dataset": "datasets",

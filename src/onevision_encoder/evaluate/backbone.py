@@ -22,6 +22,10 @@ Clip: TypeAlias = ClipReading | FrameSequence
 """What a backbone reads: frames, or frames with the selection that our own encoder takes its patches from."""
 
 
+class TooFewFramesError(InvalidArgumentError):
+    """A clip that is too short for this model, which never sees a frame twice."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """What a backbone made of clips. All tensors are on one device and carry no gradient.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
-from onevision_encoder.evaluate.backbone import Clip, Features
+from onevision_encoder.evaluate.backbone import Clip, Features, TooFewFramesError
 from onevision_encoder.evaluate.backbone_families import Family
 from onevision_encoder.evaluate.backbone_files import LoadedTower
 from onevision_encoder.evaluate.backbone_specs import Preprocessing
@@ -58,6 +58,11 @@ class TowerBackbone(ABC):
         sampling = Sampling() if self.num_frames is None else Sampling(num_frames=self.num_frames)
         nothing = SelectionConfig(policy="uniform", budget=1)
         return TokenizeConfig(sampling=sampling, sizing=_OWN_SIZE, selection=nothing)
+
+    @property
+    def device(self) -> torch.device:
+        parameter: Tensor = next(self.tower.parameters())
+        return parameter.device
 
     def read(self, source: Source) -> FrameSequence:
         """The frames that :attr:`reading` gives, without a selection. Raises MediaError as ``read_media`` does."""
@@ -118,7 +123,7 @@ class TowerBackbone(ABC):
         if self.num_frames is not None and frames.num_frames < self.num_frames:
             allowed = f"at least {self.num_frames} frames for {self.name}; read the clip with num_frames >= that, "
             allowed += "or take a longer one"
-            raise InvalidArgumentError(f"frames of {frames.source.name}", frames.num_frames, allowed)
+            raise TooFewFramesError(f"frames of {frames.source.name}", frames.num_frames, allowed)
         return self._thinned(frames)
 
     def _ready(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError
-from onevision_encoder.evaluate.backbone import Features
+from onevision_encoder.evaluate.backbone import Features, TooFewFramesError
 from onevision_encoder.evaluate.backbone_families import Family
 from onevision_encoder.evaluate.backbone_files import LoadedTower
 from onevision_encoder.evaluate.backbone_pixels import grid_positions, merged_patches, pixel_values
@@ -93,7 +93,7 @@ class MergedBackbone(TowerBackbone):
             allowed = (
                 f"a multiple of {self.tubelet} frames, the tubelet of {self.name}; pass num_frames when loading it"
             )
-            raise InvalidArgumentError(f"frames of {frames.source.name}", len(rows), allowed)
+            raise TooFewFramesError(f"frames of {frames.source.name}", len(rows), allowed)
         x_T3HW = pixel_values(frames.rgb_THW3[rows], self.spec)
         patches, (t, h, w) = merged_patches(x_T3HW, patch=self.patch, tubelet=self.tubelet, merge=self.merge)
         grid_13 = torch.tensor([[t, h, w]], device=self.tower.device)

@@ -33,6 +33,16 @@ def known_backbones() -> dict[str, tuple[str, ...]]:
     return ours | {family.name: family.model_types for family in FAMILIES}
 
 
+def is_ours(name_or_path: str | Path) -> bool:
+    """Whether a name is of our own encoder: a preset, or a folder or hub id whose config.json says so.
+
+    Raises:
+        CheckpointError: no config.json. InvalidArgumentError: no preset, folder or hub id.
+    """
+    name = str(name_or_path)
+    return name in PRESETS or _model_type(name, find_checkpoint(name).folder) == OneVisionEncoderConfig.model_type
+
+
 def load_backbone(
     name_or_path: str | Path,
     *,

@@ -22,7 +22,7 @@ from torch import Tensor
 from onevision_encoder import __version__
 from onevision_encoder.checks import require
 from onevision_encoder.errors import OneVisionError, UnreadableMediaError
-from onevision_encoder.evaluate.backbone import Backbone
+from onevision_encoder.evaluate.backbone import Backbone, TooFewFramesError
 from onevision_encoder.evaluate.datasets import Example
 from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.evaluate.feature_cache import FeatureCache
@@ -75,7 +75,11 @@ class FeatureReader:
                 if isinstance(clip, OneVisionError):
                     self.failures[e.id] = f"{type(clip).__name__}: {clip}"
                     continue
-                out[e.id] = self._encode(clip)
+                try:
+                    out[e.id] = self._encode(clip)
+                except TooFewFramesError as error:
+                    self.failures[e.id] = f"{type(error).__name__}: {error}"
+                    continue
                 self._keep(e.id, out[e.id])
                 if self.cache is not None:
                     self.cache.put(keys[e.id], out[e.id])

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onevision_encoder.evaluate.probe import ProbeResult
+from onevision_encoder.checks import counted
+from onevision_encoder.evaluate.probe_report import ProbeResult
 from onevision_encoder.tokens.files import write_atomically
 
 NAMES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean class accuracy", "map": "mAP"}
@@ -36,7 +37,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     checked, chance = data["verification"], test["chance_of_largest_class"]
     selection = report["reading"]["selection"]
     lines = [
-        f"# {probe['head']} probe of {backbone['name']} on {data['name']}",
+        f"# {_what(report)} on {data['name']}",
         "",
         f"| metric | mean of {probe['seeds']} seeds | sd | 95 % interval |",
         "|---|---|---|---|",
@@ -77,8 +78,24 @@ def _meaning(backbone: Mapping[str, Any]) -> list[str]:
     return [f"- **the backbone's weights are {backbone.get('weights')}: these figures say nothing about the method**"]
 
 
+def _what(report: Mapping[str, Any]) -> str:
+    name = report["backbone"]["name"]
+    if report["kind"] == "probe":
+        return f"{report['probe']['head']} probe of {name}"
+    return f"{name} {'from scratch' if report['probe']['tuning']['init'] == 'scratch' else 'fine-tuned'}"
+
+
 def _training(probe: Mapping[str, Any]) -> str:
     recipe = probe["recipe"]
+    if "tuning" in probe:
+        tuning = probe["tuning"]
+        length = f"{tuning['steps']} steps" if tuning["steps"] else f"{recipe['epochs']} epochs"
+        more = f", {' and '.join(tuning['augment'])}" if tuning["augment"] else ""
+        return (
+            f"all weights, {length}, batch {recipe['batch_size']}, {counted(len(recipe['cells']), 'cell')}, AdamW, "
+            f"warm-up {100 * tuning['warmup_share']:g} %, cosine, label smoothing {recipe['label_smoothing']:g}, "
+            f"{tuning['precision']}{more}; the classifier reads: {tuning['pool']}"
+        )
     if probe["head"] == "knn":
         return "none, cosine neighbours"
     return (

@@ -130,7 +130,7 @@ def _train(
     tick: Callable[[int], object],
 ) -> dict[str, list[float] | None]:
     total = config.total_steps(len(tokens))
-    optimizer = torch.optim.AdamW(_groups_of(model, config), lr=config.lr, betas=config.betas)
+    optimizer = torch.optim.AdamW(_groups_of(model, config), lr=config.peak, betas=config.betas)
     losses, rates, right = [], [], []
     model.train(True)
     for step, indices in enumerate(batches(len(tokens), config.batch_size, total, seed)):
@@ -146,7 +146,7 @@ def _train(
         losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
             raise TuningFailedError(
-                f"the loss is {losses[-1]} at step {step} of {total} (lr={config.lr:g}, seed {seed})"
+                f"the loss is {losses[-1]} at step {step} of {total} (lr={config.peak:g}, seed {seed})"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -13,6 +14,8 @@ Pool = Literal["head", "mean", "attentive"]
 Augmentation = Literal["colour", "noise", "drop"]
 Precision = Literal["float32", "bfloat16"]
 Rope = Literal["pairwise", "rotary"]
+USUAL_LR: Mapping[Init, float] = {"scratch": 1e-3, "weights": 1e-4}
+USUAL_EPOCHS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,8 @@ class TuneConfig:
     """Passes over the training clips. Give this or steps; neither: 30."""
     batch_size: int = 32
     """Clips of a step."""
-    lr: float = 1e-3
-    """Highest learning rate."""
+    lr: float | None = None
+    """Highest learning rate. None: 1e-3 from scratch, 1e-4 from weights."""
     weight_decay: float = 0.05
     """Of matrices; norms, biases and learned queries do not decay."""
     warmup_share: float = 0.05
@@ -101,17 +104,22 @@ class TuneConfig:
                 allowed = "only init='scratch' reads it; a loaded encoder has its own"
                 raise InvalidArgumentError(name, getattr(self, name), allowed)
 
+    @property
+    def peak(self) -> float:
+        """The highest learning rate."""
+        return USUAL_LR[self.init] if self.lr is None else self.lr
+
     def total_steps(self, clips: int) -> int:
         """Steps of training on so many clips."""
         if self.steps is not None:
             return self.steps
-        return max(1, math.ceil((self.epochs or 30) * clips / self.batch_size))
+        return max(1, math.ceil((self.epochs or USUAL_EPOCHS) * clips / self.batch_size))
 
     def rate(self, step: int, total: int) -> float:
-        """Learning rate of step 0 <= ``step`` < ``total``: up to ``lr`` over the first ``warmup_share`` of the steps,
+        """Learning rate of step 0 <= ``step`` < ``total``: up to ``peak`` over the first ``warmup_share`` of the steps,
         then down as half a cosine, to 0 at ``total``. A pure function of the step."""
         warm = math.ceil(self.warmup_share * total)
         if step < warm:
-            return self.lr * (step + 1) / warm
+            return self.peak * (step + 1) / warm
         share = (step - warm) / max(1, total - warm)
-        return self.lr * (1 + math.cos(math.pi * share)) / 2
+        return self.peak * (1 + math.cos(math.pi * share)) / 2
