@@ -174,11 +174,11 @@ class Sweep:
                 train=self.costs != "only",
                 progress=bars.progress,
             )
-            if self.costs == "skip":
-                return result
             how = CostConfig(clips=self.cost_clips, device=self.cost_device, big=self.cost_big)
-            bars.stage("costs", count_costs(self.config, how))
-            found = measure_costs(data, self.config, how, Ledger.open(self.out / COSTS), bars.tick)
+            ledger, measure = Ledger.open(self.out / COSTS), self.costs != "skip"
+            if measure:
+                bars.stage("costs", count_costs(self.config, how))
+            found = measure_costs(data, self.config, how, ledger, measure=measure, tick=bars.tick)
         return replace(result, costs=tuple(found))
 
 

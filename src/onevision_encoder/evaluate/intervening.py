@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.evaluate.datasets import Example
 from onevision_encoder.evaluate.features import source_of
 from onevision_encoder.evaluate.interventions import ClipTokens, intervene
 from onevision_encoder.tokens import ClipReading, model_positions, patchify
-from onevision_encoder.tokens.variants import read_variants
 from onevision_encoder.types import FrameSequence, Kind, PatchTokens
+from onevision_encoder.video import OnDamage, Sampling, Sizing, read_media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +63,24 @@ class Intervention:
 
     def _other(self, reading: ClipReading, id: str) -> ClipTokens:
         wanted = reading.frames.rgb_THW3.shape
-        plain = replace(reading.config, selection=replace(type(reading.config.selection)(), policy="dense"))
-        plain = plain.as_read()
         for e in self.others.get(id, ()):
-            window = replace(plain.sampling, start_seconds=e.start_seconds, end_seconds=e.end_seconds)
-            found = read_variants(source_of(e.path), {"other": replace(plain, sampling=window)})["other"].reading
-            if isinstance(found, ClipReading) and found.frames.rgb_THW3.shape == wanted:
-                return _all_patches(found.frames, reading)
+            how = reading.config
+            window = replace(how.sampling, start_seconds=e.start_seconds, end_seconds=e.end_seconds)
+            frames = _frames(e, window, how.sizing, how.signals.on_damage)
+            if frames is not None and frames.rgb_THW3.shape == wanted:
+                return _all_patches(frames, reading)
         T, H, W, _ = wanted
         tried = len(self.others.get(id, ()))
         raise InvalidArgumentError("other_video", id, f"another video of {T} frames of {H} x {W} pixels; {tried} tried")
+
+
+@lru_cache(maxsize=4)  # the same clip is looked at by one policy after the other
+def _frames(e: Example, sampling: Sampling, sizing: Sizing, on_damage: OnDamage) -> FrameSequence | None:
+    """Frames of an example; None: it cannot be read, and another is tried."""
+    try:
+        return read_media(source_of(e.path), sampling=sampling, sizing=sizing, on_damage=on_damage)
+    except OneVisionError:
+        return None
 
 
 def others_of(examples: Sequence[Example], seed: int, most: int = 8) -> dict[str, tuple[Example, ...]]:

@@ -145,7 +145,7 @@ def _keep(ledger: Ledger, row: dict[str, Any]) -> None:
 
 Pair = tuple[str, str]
 Asked = dict[Pair, tuple[TokenPlan, InterventionSpec]]
-"""(name of a plan, name of an intervention) -> the two."""
+"""(name of a plan, what is done to its tokens) -> the two."""
 
 
 def make_tokens_of(shop: Shop, plans: Sequence[TokenPlan], jobs: int, progress: Progress) -> dict[Pair, str]:
@@ -155,7 +155,7 @@ def make_tokens_of(shop: Shop, plans: Sequence[TokenPlan], jobs: int, progress: 
     trained = [spec for spec in specs if spec.trained]
     for part in shop.parts:
         here = [InterventionSpec(), *(trained if part in ("train", "val") else specs)]
-        asked = {(plan.name, spec.name): (plan, spec) for plan in plans for spec in here}
+        asked = {(plan.name, spec.done): (plan, spec) for plan in plans for spec in here}
         examples = shop.part(part)
         refused |= {pair: cause for pair, cause in nothing_of(shop, asked, examples, part).items()}
         asked = {pair: what for pair, what in asked.items() if pair not in refused}
@@ -203,7 +203,7 @@ def _said(error: OneVisionError) -> str:
 
 
 def _make(shop: Shop, asked: Asked, examples: Sequence[Example], part: str, jobs: int, tick: Tick) -> None:
-    names = {f"{plan.name} {spec.name}": (plan, spec) for plan, spec in asked.values()}
+    names = {f"{plan.name} {spec.done}": (plan, spec) for plan, spec in asked.values()}
     configs: dict[str, TokenizeConfig] = {name: plan.config for name, (plan, _) in names.items() if plan.config}
     changes = {name: change for name, (_, spec) in names.items() if (change := shop.change(spec, part)) is not None}
     make_token_sets(

@@ -90,14 +90,13 @@ class Shop:
         return whole.named(wanted)
 
     def _whole(self, plan: TokenPlan, spec: InterventionSpec, part: str) -> TokenSet:
-        undone = spec if spec.kind != "none" else InterventionSpec()
-        key = (plan.name, f"{undone.kind}@{undone.share}", part)
+        key = (plan.name, spec.done, part)
         if key not in self._kept:
             if plan.name not in {name for name, _, _ in self._kept}:
                 self._kept.clear()  # jobs come plan by plan
             assert plan.config is not None
             self._kept[key] = make_token_set(
-                self.part(part), plan.config, data=self.data.name, change=self.change(undone, part), cache=self.cache
+                self.part(part), plan.config, data=self.data.name, change=self.change(spec, part), cache=self.cache
             )
         return self._kept[key]
 
@@ -127,7 +126,7 @@ def run_job(shop: Shop, job: Job, wanted: Sequence[str] | None = None, tick: Tic
     cells = [(spec, digest_of_cell(shop, job, spec)) for spec in job.tested]
     cells = [cell for cell in cells if wanted is None or cell[1] in wanted]
     rows = [{"digest": digest, **_empty(shop, job, spec)} for spec, digest in cells]
-    why = job.plan.refused or shop.refused.get((job.plan.name, job.trained.name), "")
+    why = job.plan.refused or shop.refused.get((job.plan.name, job.trained.done), "")
     try:
         if not why:
             with one_thread():
@@ -188,7 +187,7 @@ def _train_and_test(
     }
     for spec, row in zip(specs, rows, strict=True):
         row |= shared
-        refused = shop.refused.get((job.plan.name, spec.name))
+        refused = shop.refused.get((job.plan.name, spec.done))
         if refused:
             row["refused"] = refused
             continue

@@ -57,11 +57,17 @@ class _Task:
 
 
 def measure_costs(
-    data: DataSet, config: SweepConfig, how: CostConfig, ledger: Ledger, tick: Callable[[int], object] = lambda _: None
+    data: DataSet,
+    config: SweepConfig,
+    how: CostConfig,
+    ledger: Ledger,
+    *,
+    measure: bool = True,
+    tick: Callable[[int], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """A row for each (policy, budget, encoder); those that the ledger has are not measured again.
 
-    The row of ``how.big`` has ``variant`` "big:PRESET". A plan that cannot be measured has ``refused`` set.
+    ``measure`` False: none is, only those are given. The row of ``how.big`` has ``variant`` "big:PRESET". A plan that cannot be measured has ``refused`` set.
     """
     examples = _spread(data.of("test") or list(data.examples), how.clips)
     rows = []
@@ -70,10 +76,10 @@ def measure_costs(
         key |= {"clips": [e.id for e in examples], "data": data.name, "train": asdict(task.tuning)}
         key["tokenize"] = None if task.plan.config is None else task.plan.config.as_dict()
         digest = digest_of(key)
-        if digest not in ledger:
+        if digest not in ledger and measure:
             names = {"policy": task.plan.policy.name, "budget": task.plan.budget, "variant": variant}
             ledger.add({"digest": digest, **names, "device": how.device, **_alone(task)})
-        rows.append(ledger.rows[digest])
+        rows += [ledger.rows[digest]] if digest in ledger else []
         tick(1)
     return rows
 
@@ -105,13 +111,13 @@ def _alone(task: _Task) -> dict[str, Any]:
         return {**_NOTHING, "refused": task.plan.refused}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure, task).result()
+        return pool.submit(measured, task).result()
 
 
 _NOTHING: dict[str, Any] = dict.fromkeys(("decode_ms", "select_ms", "encode_ms", "peak_mb", "clips", "refused"))
 
 
-def measure(task: _Task) -> dict[str, Any]:
+def measured(task: _Task) -> dict[str, Any]:
     """What the task costs in this process; meant to be a fresh one."""
     import torch
 

@@ -120,6 +120,11 @@ class InterventionSpec:
     share: float = 1.0
     trained: bool = False
 
+    @property
+    def done(self) -> str:
+        """What happens to the tokens, wherever it happens."""
+        return f"{self.kind}@{self.share:g}"
+
 
 def parse_intervention(text: str) -> InterventionSpec:
     """Raises InvalidArgumentError: not of the form above."""
