@@ -89,7 +89,8 @@ def declared(final: bool) -> dict[str, Part]:
             heading="Who computes the signals, clips of H.264 and MPEG-4",
         ),
         "ablations": Part(
-            config=_sweep(_variants(*choices), reference="codec:fused"), heading="Choices of the codec policy, one by one"
+            config=_sweep(_variants(*choices), reference="codec:fused"),
+            heading="Choices of the codec policy, one by one",
         ),
         "rope": Part(
             config=_sweep((*CODEC, "uniform"), encoders=("tiny", "tiny,rope_mode=pairwise")),

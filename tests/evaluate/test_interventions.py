@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from clips import write_video
 
 from onevision_encoder.errors import BudgetError, InvalidArgumentError
-from onevision_encoder.evaluate.interventions import ClipTokens, intervene, partners
+from onevision_encoder.evaluate.datasets import Example
+from onevision_encoder.evaluate.intervening import Intervention, others_of
+from onevision_encoder.evaluate.interventions import ClipTokens, intervene
+from onevision_encoder.tokens import ClipReading, patchify, read_clip
 from onevision_encoder.types import Kind
 
 SHAPE = (4, 3, 5)
@@ -88,7 +94,9 @@ def test_shuffled_deals_the_same_places_to_the_same_pixels_anew(share: float) ->
     out = disturbed("shuffled", chosen, own, share=share)
     assert np.array_equal(out.patches_KD, chosen.patches_KD)
     pairs = {tuple(p): tuple(m) for p, m in zip(own.positions_K3.tolist(), own.model_K3.tolist(), strict=True)}
-    assert all(pairs[tuple(p)] == tuple(m) for p, m in zip(out.positions_K3.tolist(), out.model_K3.tolist(), strict=True))
+    assert all(
+        pairs[tuple(p)] == tuple(m) for p, m in zip(out.positions_K3.tolist(), out.model_K3.tolist(), strict=True)
+    )
     assert sorted(out.positions_K3.tolist()) == sorted(chosen.positions_K3.tolist())
     moved = int((out.positions_K3 != chosen.positions_K3).any(1).sum())
     assert 0.7 * 30 * share <= moved <= 30 * share
@@ -117,11 +125,58 @@ def test_what_cannot_be_done_is_refused() -> None:
         disturbed("other_video", some(own, 4, 1), own)
 
 
-def test_partners_are_others_of_the_same_grid() -> None:
-    shapes = {f"{g}{i}": (16, 8, g) for g in (6, 8) for i in range(5)}
-    pairs = partners(shapes, seed=1)
-    assert pairs.keys() == shapes.keys() == set(pairs.values())
-    assert all(shapes[a] == shapes[b] and a != b for a, b in pairs.items())
-    assert partners(shapes, seed=2) != pairs
-    with pytest.raises(InvalidArgumentError, match="second clip"):
-        partners({**shapes, "alone": (16, 8, 9)}, seed=1)
+def test_partners_are_clips_of_other_videos() -> None:
+    examples = [
+        Example(id=f"{video}@{i}", video=video, path=Path(video), classes=(0,), split="test")
+        for video in "abcdefghijkl"
+        for i in range(2)
+    ]
+    others = others_of(examples, seed=1, most=5)
+    assert others.keys() == {e.id for e in examples}
+    for id, partners in others.items():
+        assert len({e.id for e in partners}) == 5
+        assert id[0] not in {e.video for e in partners}
+    assert len({partners[0].id for partners in others.values()}) > 12, "not the same one for all"
+    assert others_of(examples, seed=2) != others_of(examples, seed=1) == others_of(examples[::-1], seed=1)
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClipReading]:
+    """Three videos under policy codec; the last of another size."""
+    root = tmp_path_factory.mktemp("others")
+    for name, side in (("a", 56), ("b", 56), ("c", 84)):
+        noise = np.random.default_rng(ord(name)).integers(0, 256, (4, side, side, 3))
+        write_video(root / f"{name}.mp4", noise.astype(np.uint8), codec="mpeg4")
+    return {name: read_clip(root / f"{name}.mp4", num_frames=4, budget=20, score="bits") for name in "abc"}
+
+
+def test_another_video_of_the_same_size_is_found_and_read(readings: dict[str, ClipReading]) -> None:
+    examples = [
+        Example(id=name, video=name, path=Path(readings[name].frames.source.name), classes=(0,), split="test")
+        for name in "abc"
+    ]
+    done = Intervention(kind="other_video", others={"a": (examples[2], examples[1]), "c": tuple(examples[:2])})
+    reading = readings["a"]
+    tokens, made = reading.tokens(), done(reading, "a")
+    truth = patchify(readings["b"].frames.rgb_THW3, 14).reshape(4, 4, 4, -1)
+    ranked = tokens.kind_N == Kind.CODEC
+    assert 0 < ranked.sum() < 20
+    assert np.array_equal(made.positions_N3, tokens.positions_N3)
+    assert np.array_equal(made.patches_ND[ranked], truth[tuple(tokens.positions_N3[ranked].T)])
+    assert np.array_equal(made.patches_ND[~ranked], tokens.patches_ND[~ranked])
+    with pytest.raises(InvalidArgumentError, match="2 tried"):
+        done(readings["c"], "c")
+
+
+def test_non_motion_patches_are_pixels_of_the_clip_at_their_new_places(readings: dict[str, ClipReading]) -> None:
+    reading = readings["a"]
+    tokens, made = reading.tokens(), Intervention(kind="non_motion")(reading, "a")
+    truth = patchify(reading.frames.rgb_THW3, 14).reshape(4, 4, 4, -1)
+    assert np.array_equal(made.patches_ND, truth[tuple(made.positions_N3.T)])
+    before, after = (set(map(tuple, t.positions_N3.tolist())) for t in (tokens, made))
+    ranked = tokens.kind_N == Kind.CODEC
+    assert after & before == set(map(tuple, tokens.positions_N3[~ranked].tolist()))
+    assert len(after - before) == ranked.sum() > 0
+    assert np.array_equal(made.model_positions_N3[:, 0], reading.model_time_T[made.positions_N3[:, 0]])
+    with pytest.raises(BudgetError, match="are left to replace"):
+        Intervention(kind="non_motion")(read_clip(reading.frames, policy="dense", budget="100%"), "a")

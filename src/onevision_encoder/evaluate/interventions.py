@@ -82,8 +82,6 @@ def ranked_rows(chosen: ClipTokens) -> NDArray[np.int64]:
     return ranked if len(ranked) else np.arange(len(chosen.kind_K))
 
 
-
-
 def _some(rows: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
     count = int(np.floor(share * len(rows) + 0.5))
     return np.sort(rng.permutation(rows)[:count])

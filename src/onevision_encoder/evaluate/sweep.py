@@ -102,9 +102,7 @@ def run_sweep(
     ledger = Ledger.open(out / CELLS)
     shop = Shop(data=data, config=config, cache=cache or out / "cache", data_key=key_of(data))
     todo = jobs_of(config, plans)
-    wanted = {
-        digest: (job, spec) for job in todo for spec in job.tested if (digest := digest_of_cell(shop, job, spec))
-    }
+    wanted = {digest: (job, spec) for job in todo for spec in job.tested if (digest := digest_of_cell(shop, job, spec))}
     missing = [digest for digest in wanted if digest not in ledger]
     if missing and train:
         shop.refused = make_tokens_of(shop, [p for p in plans if p.config], jobs, progress)
@@ -118,12 +116,16 @@ def run_sweep(
     videos = {row["videos"]: ledger.rows[f"videos:{row['videos']}"]["names"] for row in rows if row["videos"]}
     run = {"found": len(wanted) - len(missing), "dropped": ledger.dropped, "processes": jobs}
     left = len(wanted) - len(rows)
-    return SweepResult(config=config, data=data, checked=verify(data), rows=rows, videos=videos, unfinished=left, run=run)
+    return SweepResult(
+        config=config, data=data, checked=verify(data), rows=rows, videos=videos, unfinished=left, run=run
+    )
 
 
 def key_of(data: DataSet) -> str:
     """Digest of the examples: content of the files, stretches, labels, splits, class names."""
-    examples = [[e.id, e.video, list(e.classes), e.split, content_of(e)] for e in sorted(data.examples, key=lambda e: e.id)]
+    examples = [
+        [e.id, e.video, list(e.classes), e.split, content_of(e)] for e in sorted(data.examples, key=lambda e: e.id)
+    ]
     return digest_of({"classes": list(data.classes), "examples": examples})
 
 
@@ -206,12 +208,12 @@ def _make(shop: Shop, asked: Asked, examples: Sequence[Example], part: str, jobs
     names = {f"{plan.name} {spec.done}": (plan, spec) for plan, spec in asked.values()}
     configs: dict[str, TokenizeConfig] = {name: plan.config for name, (plan, _) in names.items() if plan.config}
     changes = {name: change for name, (_, spec) in names.items() if (change := shop.change(spec, part)) is not None}
-    make_token_sets(
-        examples, configs, data=shop.data.name, changes=changes, cache=shop.cache, workers=jobs, tick=tick
-    )
+    make_token_sets(examples, configs, data=shop.data.name, changes=changes, cache=shop.cache, workers=jobs, tick=tick)
 
 
-def _all_rows(shop: Shop, jobs: Sequence[Job], missing: Sequence[str], processes: int) -> Iterator[list[dict[str, Any]]]:
+def _all_rows(
+    shop: Shop, jobs: Sequence[Job], missing: Sequence[str], processes: int
+) -> Iterator[list[dict[str, Any]]]:
     """Rows of each job as they come."""
     if processes == 1 or len(jobs) == 1:
         for job in jobs:

@@ -117,7 +117,9 @@ def digest_of_cell(shop: Shop, job: Job, spec: InterventionSpec) -> str:
     )
 
 
-def run_job(shop: Shop, job: Job, wanted: Sequence[str] | None = None, tick: Tick = lambda _: None) -> list[dict[str, Any]]:
+def run_job(
+    shop: Shop, job: Job, wanted: Sequence[str] | None = None, tick: Tick = lambda _: None
+) -> list[dict[str, Any]]:
     """A row for each cell of the job (of those whose digests are ``wanted``; None: all).
 
     A cell that cannot be had (no tokens at that budget, training that came to nothing) has ``accuracy`` None and the
@@ -212,7 +214,9 @@ def _judge(row: dict[str, Any], job: Job, logits_SM: NDArray[np.float32], test: 
     row["videos"] = {"digest": digest_of({"videos": videos}), "names": videos}
 
 
-def by_video(tokens: TokenSet, logits_SM: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float64], NDArray[np.int64]]:
+def by_video(
+    tokens: TokenSet, logits_SM: NDArray[np.float32]
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.int64]]:
     """(videos sorted, mean logits of the clips of each [V, M], labels [V])."""
     videos = sorted(set(tokens.videos))
     place = {video: i for i, video in enumerate(videos)}

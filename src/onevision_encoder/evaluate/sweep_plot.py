@@ -57,7 +57,9 @@ def pareto(dots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def draw(title: str, series: Sequence[Series], *, chance: float | None = None, label: str = "top-1 accuracy") -> Drawing:
+def draw(
+    title: str, series: Sequence[Series], *, chance: float | None = None, label: str = "top-1 accuracy"
+) -> Drawing:
     """The picture: accuracy against tokens, and against milliseconds where they were measured; a legend at the right.
 
     Args:

@@ -42,9 +42,7 @@ def as_report(result: SweepResult) -> dict[str, Any]:
         "reference": config.compared_with,
         "chance": chance_of(result),
         "rows": [{name: row.get(name) for name in COLUMNS} for row in rows],
-        "summary": summary_of(
-            result.rows, result.videos, reference=config.compared_with, resamples=config.resamples
-        ),
+        "summary": summary_of(result.rows, result.videos, reference=config.compared_with, resamples=config.resamples),
         "costs": [{k: v for k, v in cost.items() if k != "digest"} for cost in result.costs],
         "broken": result.broken,
         "unfinished": result.unfinished,
@@ -133,7 +131,10 @@ def _accuracy(report: Entry, variant: str) -> list[str]:
     lines = [f"## Accuracy, encoder {variant}", "", head, rule]
     lines += [_row(p, [_spread(at.get((p, b))) for b in budgets]) for p in policies]
     lines += ["", "Training accuracy (apart from policies that see too little, low ones mean too few steps):", "", head]
-    lines += [rule, *(_row(p, [_percent((at.get((p, b)) or {}).get("train_accuracy")) for b in budgets]) for p in policies)]
+    lines += [
+        rule,
+        *(_row(p, [_percent((at.get((p, b)) or {}).get("train_accuracy")) for b in budgets]) for p in policies),
+    ]
     lines += ["", f"Difference to {report['reference']}, points:", "", head, rule]
     lines += [_row(p, [_difference(at.get((p, b))) for b in budgets]) for p in policies if p != report["reference"]]
     return [*lines, ""]
@@ -143,7 +144,12 @@ def _interventions(report: Entry) -> list[str]:
     found = [s for s in report["summary"] if s["intervention"] != "none"]
     if not found:
         return []
-    lines = ["## Interventions", "", "| policy | tokens | encoder | intervention | accuracy | change, points |", "|---" * 6 + "|"]
+    lines = [
+        "## Interventions",
+        "",
+        "| policy | tokens | encoder | intervention | accuracy | change, points |",
+        "|---" * 6 + "|",
+    ]
     lines += [
         f"| {s['policy']} | {s['budget']} | {s['variant']} | {s['intervention']} | {_spread(s)} | {_difference(s)} |"
         for s in found
@@ -157,10 +163,13 @@ def _variants(report: Entry) -> list[str]:
     others = [s for s in found if s["variant"] != first]
     if not others:
         return []
-    lines = [f"## Encoders against {first}, points", "", "| policy | tokens | encoder | accuracy | difference |", "|---" * 5 + "|"]
-    lines += [
-        f"| {s['policy']} | {s['budget']} | {s['variant']} | {_spread(s)} | {_difference(s)} |" for s in others
+    lines = [
+        f"## Encoders against {first}, points",
+        "",
+        "| policy | tokens | encoder | accuracy | difference |",
+        "|---" * 5 + "|",
     ]
+    lines += [f"| {s['policy']} | {s['budget']} | {s['variant']} | {_spread(s)} | {_difference(s)} |" for s in others]
     return [*lines, ""]
 
 

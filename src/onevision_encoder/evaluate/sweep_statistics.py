@@ -45,9 +45,7 @@ def accuracy_of_seeds(rows: Sequence[Row]) -> list[float]:
     pooled: dict[int, list[str]] = {}
     for row in rows:
         pooled.setdefault(row["seed"], []).append(row["correct"])
-    return [
-        float(np.mean([c == "1" for part in parts for c in part])) for _, parts in sorted(pooled.items())
-    ]
+    return [float(np.mean([c == "1" for part in parts for c in part])) for _, parts in sorted(pooled.items())]
 
 
 def mean_interval(value_V: NDArray[np.float64], resamples: int, level: float = 0.95) -> tuple[float, float]:
@@ -89,7 +87,11 @@ def summary_of(
                 "train_loss": _mean(cells, "train_loss"),
                 "val_accuracy": _mean(cells, "val_accuracy"),
                 "against": None if to is None else dict(zip(("policy", "budget", "variant", "intervention"), to)),
-                **(_difference(right, right_by_video(groups[to], videos), resamples) if to in groups else _NO_DIFFERENCE),
+                **(
+                    _difference(right, right_by_video(groups[to], videos), resamples)
+                    if to in groups
+                    else _NO_DIFFERENCE
+                ),
             }
         )
     return out
