@@ -11,7 +11,7 @@ import pytest
 from labelled import folder_of_classes
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.evaluate import DataSet, TuneConfig, load_dataset
+from onevision_encoder.evaluate import DataSet, ProbeConfig, TuneConfig, load_dataset
 from onevision_encoder.evaluate import sweep as sweeping
 from onevision_encoder.evaluate.sweep import CELLS, SweepResult, run_sweep
 from onevision_encoder.evaluate.sweep_config import SweepConfig
@@ -179,3 +179,13 @@ def test_statistics_against_counting_by_hand() -> None:
     drawn = np.random.default_rng(9).choice(gain, (20000, 6)).mean(1)
     assert one["difference95"] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.09)
     assert mean_interval(gain, 500) == mean_interval(gain, 500)
+
+
+def test_frozen_encoders_are_probed_and_go_on_too(data: DataSet, tmp_path: Path) -> None:
+    head = ProbeConfig(head="linear", epochs=20, lrs=(0.1,), weight_decays=(0.0,))
+    config = replace(CONFIG, mode="probe", interventions=("none",), policies=("uniform",), seeds=2, probe=head)
+    result = run_sweep(data, config, tmp_path)
+    assert [(row["seed"], row["accuracy"], row["steps"]) for row in result.rows] == [(0, 1.0, 20), (1, 1.0, 20)]
+    again = run_sweep(data, replace(config, budgets=("4", "13")), tmp_path)
+    assert again.run["found"] == 2
+    assert "BudgetError: budget=13" in again.rows[-1]["refused"]

@@ -21,6 +21,7 @@ from onevision_encoder.evaluate.features import source_of
 from onevision_encoder.evaluate.sweep_cells import Shop, digest_of_cell, run_job
 from onevision_encoder.evaluate.sweep_config import Job, SweepConfig, TokenPlan, jobs_of, token_plans
 from onevision_encoder.evaluate.sweep_ledger import Ledger, digest_of
+from onevision_encoder.evaluate.sweep_probe import run_probe_jobs, weights_of
 from onevision_encoder.evaluate.sweep_specs import InterventionSpec
 from onevision_encoder.evaluate.token_making import Change, make_token_sets, windowed
 from onevision_encoder.evaluate.verification import Verification, verify
@@ -101,14 +102,17 @@ def run_sweep(
     plans = token_plans(config)
     ledger = Ledger.open(out / CELLS)
     shop = Shop(data=data, config=config, cache=cache or out / "cache", data_key=key_of(data))
+    if config.mode == "probe":
+        shop.weights = {spec.name: weights_of(spec) for spec in config.encoder_specs}
     todo = jobs_of(config, plans)
     wanted = {digest: (job, spec) for job in todo for spec in job.tested if (digest := digest_of_cell(shop, job, spec))}
     missing = [digest for digest in wanted if digest not in ledger]
     if missing and train:
-        shop.refused = make_tokens_of(shop, [p for p in plans if p.config], jobs, progress)
+        if config.mode == "scratch":  # a probe reads and keeps its features by itself
+            shop.refused = make_tokens_of(shop, [p for p in plans if p.config], jobs, progress)
         pending = [job for job in todo if any(digest_of_cell(shop, job, spec) in missing for spec in job.tested)]
         progress.stage("training", len(missing))
-        for rows in _all_rows(shop, pending, missing, jobs):
+        for rows in _all_rows(shop, bundles(config, pending), missing, jobs):
             for row in rows:
                 _keep(ledger, row)
             progress.tick(len(rows))
@@ -211,13 +215,29 @@ def _make(shop: Shop, asked: Asked, examples: Sequence[Example], part: str, jobs
     make_token_sets(examples, configs, data=shop.data.name, changes=changes, cache=shop.cache, workers=jobs, tick=tick)
 
 
+def bundles(config: SweepConfig, jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+    """Jobs that are run in one go: each alone, or in mode probe all seeds and folds of a frozen encoder."""
+    if config.mode == "scratch":
+        return [(job,) for job in jobs]
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.plan.name, job.encoder.name), []).append(job)
+    return [tuple(group) for group in groups.values()]
+
+
+def run_bundle(shop: Shop, bundle: tuple[Job, ...], missing: Sequence[str]) -> list[dict[str, Any]]:
+    if shop.config.mode == "probe":
+        return run_probe_jobs(shop, bundle, missing)
+    return [row for job in bundle for row in run_job(shop, job, missing)]
+
+
 def _all_rows(
-    shop: Shop, jobs: Sequence[Job], missing: Sequence[str], processes: int
+    shop: Shop, jobs: Sequence[tuple[Job, ...]], missing: Sequence[str], processes: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of each job as they come."""
+    """Rows of each bundle as they come."""
     if processes == 1 or len(jobs) == 1:
-        for job in jobs:
-            yield run_job(shop, job, missing)
+        for bundle in jobs:
+            yield run_bundle(shop, bundle, missing)
         return
     others = set(multiprocessing.active_children())
     # Fresh processes: a fork would copy threads' locks in whatever state they are.
@@ -250,5 +270,5 @@ def _begin(shop: Shop, missing: list[str]) -> None:
     _WORKER.update(shop=shop, missing=missing)
 
 
-def _in_worker(job: Job) -> list[dict[str, Any]]:
-    return run_job(_WORKER["shop"], job, _WORKER["missing"])
+def _in_worker(bundle: tuple[Job, ...]) -> list[dict[str, Any]]:
+    return run_bundle(_WORKER["shop"], bundle, _WORKER["missing"])

@@ -50,6 +50,7 @@ class Shop:
     cache: Path
     data_key: str
     refused: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
     _kept: dict[tuple[str, str, str], TokenSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,10 +112,18 @@ def digest_of_cell(shop: Shop, job: Job, spec: InterventionSpec) -> str:
             "folds": config.folds,
             "cell": cell_of(job, spec),
             "tokenize": None if job.plan.config is None else job.plan.config.as_dict(),
-            "train": asdict(config.tuned(job.encoder)),
+            "train": learning_of(shop, job),
             "trained": job.trained.name,
         }
     )
+
+
+def learning_of(shop: Shop, job: Job) -> dict[str, Any]:
+    """How the job learns; seeds and folds are elsewhere."""
+    if shop.config.mode == "scratch":
+        return asdict(shop.config.tuned(job.encoder))
+    probe = {name: value for name, value in asdict(shop.config.probe).items() if name not in ("seeds", "folds")}
+    return {"probe": probe, "weights": shop.weights[job.encoder.name], "epochs": shop.data.epochs}
 
 
 def run_job(
@@ -127,7 +136,7 @@ def run_job(
     """
     cells = [(spec, digest_of_cell(shop, job, spec)) for spec in job.tested]
     cells = [cell for cell in cells if wanted is None or cell[1] in wanted]
-    rows = [{"digest": digest, **_empty(shop, job, spec)} for spec, digest in cells]
+    rows = [{"digest": digest, **empty_row(shop, job, spec)} for spec, digest in cells]
     why = job.plan.refused or shop.refused.get((job.plan.name, job.trained.done), "")
     try:
         if not why:
@@ -140,7 +149,7 @@ def run_job(
     return rows
 
 
-def _empty(shop: Shop, job: Job, spec: InterventionSpec) -> dict[str, Any]:
+def empty_row(shop: Shop, job: Job, spec: InterventionSpec) -> dict[str, Any]:
     """What is known of a cell before anything is computed."""
     config = job.plan.config
     ranked = config is not None and job.plan.policy.policy == "codec"
