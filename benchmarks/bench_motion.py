@@ -3,8 +3,8 @@
     python benchmarks/bench_motion.py --work FOLDER [--part main providers ...] [--fight FOLDER] [--jobs 2]
     python benchmarks/bench_motion.py --work FOLDER --part held_out --final      (once, at the very end)
 
-A tiny encoder is trained from scratch in every cell, with the same recipe and steps, on tokens that each policy chose of
-the same clips. Finished cells are kept in --work: the same command goes on where it stopped, and what is there is
+A tiny encoder is trained from scratch in every cell, with the same recipe and steps, on tokens that each policy chose
+of the same clips. Finished cells are kept in --work: the same command goes on where it stopped, and what is there is
 reported by --report. Costs are measured with --costs, when nothing else runs.
 
 Parts:
@@ -42,7 +42,7 @@ from onevision_encoder.tokens import TokenizeConfig
 SUITE = MotionSuite(clips_per_class=(200, 20, 50))
 READING = TokenizeConfig.of(num_frames=16, max_patches=64)
 """16 frames of 112 x 112 pixels, 8 x 8 patches each: 1,024 tokens to choose from."""
-TUNE = TuneConfig(steps=3000, width=128, layers=4, heads=2, precision="bfloat16")
+TUNE = TuneConfig(steps=1500, width=64, layers=3, heads=2, lr=3e-3, precision="bfloat16")
 FIGHT_TUNE = replace(TUNE, steps=600)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")

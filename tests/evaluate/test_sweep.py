@@ -1,4 +1,5 @@
-"""A sweep end to end on a handful of tiny clips: it learns what is plain, goes on where it stopped, names what is broken."""
+"""A sweep end to end on a handful of tiny clips: it learns what is plain, goes on where it stopped, names what is
+broken."""
 
 from __future__ import annotations
 

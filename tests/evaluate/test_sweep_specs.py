@@ -41,14 +41,10 @@ def test_policies(text: str, name: str, options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "codek", "codec:fastest", "codec@nobody", "codec,anchors", "codec,anchors=0,anchors=1", "uniform,anchors=0"]
-    + [
-        "codec,budget=3",
-        "codec,policy=random",
-        "codec:bits,score=fused",
-        "uniform:bits",
-        "codec,short=cap",
-        "codec,x=1",
+    [
+        *("", "codek", "codec:fastest", "codec@nobody", "codec,anchors", "codec,anchors=0,anchors=1"),
+        *("uniform,anchors=0", "codec,budget=3", "codec,policy=random", "codec:bits,score=fused", "uniform:bits"),
+        *("codec,short=cap", "codec,x=1"),
     ],
 )
 def test_other_words_are_refused(text: str) -> None:

@@ -1,4 +1,5 @@
-"""`ove eval sweep --policies ... --budgets ... --data DIR|motion`: which tokens are worth reading, and what they cost."""
+"""`ove eval sweep --policies ... --budgets ... --data DIR|motion`: which tokens are worth reading, and what they
+cost."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class Sweep:
     budgets: tuple[str, ...] = SweepConfig.budgets
     """Tokens a clip: numbers, or LOW..HIGH, which doubles LOW as far as HIGH."""
     encoders: tuple[str, ...] = SweepConfig.encoders
-    """PRESET[,field=value ...] to train (tiny,rope_mode=pairwise); checkpoints, hub ids or presets with --mode probe."""
+    """PRESET[,field=value ...] to train, as in tiny,rope_mode=pairwise; checkpoints or hub ids with --mode probe."""
     interventions: tuple[str, ...] = SweepConfig.interventions
     """none, non_motion, other_video, shuffled; @SHARE of the tokens; train: in front: in training too."""
     reference: str | None = None

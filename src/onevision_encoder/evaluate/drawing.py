@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
@@ -124,7 +125,7 @@ def _draw_line(
 def _dashed(points: list[Point], dash: tuple[float, ...]) -> list[list[Point]]:
     """The pieces of a polyline that a dash pattern leaves; each piece inside one segment."""
     pieces, on, left, index = [], True, dash[0], 0
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         length, done = math.hypot(x1 - x0, y1 - y0), 0.0
         while done < length:
             step = min(left, length - done)

@@ -39,8 +39,8 @@ class SweepResult:
 
     Attributes:
         rows: a row for each cell, in the order of the configuration. costs: see ``sweep_costs``; empty if not measured.
-        videos: digest -> names of test videos, what ``correct`` of a row runs over. unfinished: cells that were not asked to be computed.
-        run: how it went this time.
+        videos: digest -> names of test videos, what ``correct`` of a row runs over. unfinished: cells that
+            were not asked to be computed. run: how it went this time.
     """
 
     config: SweepConfig

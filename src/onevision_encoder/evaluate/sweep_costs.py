@@ -67,7 +67,8 @@ def measure_costs(
 ) -> list[dict[str, Any]]:
     """A row for each (policy, budget, encoder); those that the ledger has are not measured again.
 
-    ``measure`` False: none is, only those are given. The row of ``how.big`` has ``variant`` "big:PRESET". A plan that cannot be measured has ``refused`` set.
+    ``measure`` False: none is, only those are given. The row of ``how.big`` has ``variant``
+    "big:PRESET". A plan that cannot be measured has ``refused`` set.
     """
     examples = _spread(data.of("test") or list(data.examples), how.clips)
     rows = []

@@ -16,6 +16,7 @@ from onevision_encoder.evaluate.metrics import resample_counts
 Row = Mapping[str, Any]
 Key = tuple[str, int, str, str]
 """(policy, budget, encoder, intervention)"""
+_NAMES = ("policy", "budget", "variant", "intervention")
 
 
 def key_of(row: Row) -> Key:
@@ -74,7 +75,7 @@ def summary_of(
         to = _compared_with(key, reference, first)
         out.append(
             {
-                **dict(zip(("policy", "budget", "variant", "intervention"), key, strict=True)),
+                **dict(zip(_NAMES, key, strict=True)),
                 "score": cells[0]["score"],
                 "provider": cells[0]["provider"],
                 "seeds": len(seeds),
@@ -86,7 +87,7 @@ def summary_of(
                 "train_accuracy": _mean(cells, "train_accuracy"),
                 "train_loss": _mean(cells, "train_loss"),
                 "val_accuracy": _mean(cells, "val_accuracy"),
-                "against": None if to is None else dict(zip(("policy", "budget", "variant", "intervention"), to)),
+                "against": None if to is None else dict(zip(_NAMES, to, strict=True)),
                 **(
                     _difference(right, right_by_video(groups[to], videos), resamples)
                     if to in groups
