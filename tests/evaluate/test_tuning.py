@@ -80,6 +80,26 @@ def test_the_input_is_what_embedding_gives() -> None:
     assert order.tolist() == [1, 4, 2, 0, 3]
 
 
+def test_places_are_added_to_what_is_embedded() -> None:
+    """With every pixel alike only places tell; without them RoPE alone does, on queries and keys."""
+    config = replace(FAST, place_std=0.5, steps=1)
+    found = tuned(TRAIN, config)
+    places = found.model.places
+    assert places is not None
+    position_3 = torch.tensor([[16.0, 4.0, 8.0]])
+    turn = np.pi * np.arange(1, 9)
+    angle = np.concatenate([turn / 4, turn / 4, turn / 2])
+    expected = places.map.weight.numpy() @ np.concatenate([np.sin(angle), np.cos(angle)])
+    np.testing.assert_allclose(places(position_3)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
+    given, _ = tuning_input(TRAIN, np.arange(4), torch.device("cpu"))
+    seen: list[torch.Tensor] = []
+    found.model.encoder.layernorm_pre.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    found.model(given)
+    bare = torch.nn.functional.linear(given.x_ND, found.model.encoder.embeddings.patch_embedding.weight.flatten(1))
+    torch.testing.assert_close(seen[0], bare + places(given.positions_N3))
+    assert tuned(TRAIN, replace(FAST, steps=1)).model.places is None
+
+
 def test_the_schedule_is_the_formula() -> None:
     config = TuneConfig(steps=100, lr=2.0, warmup_share=0.1)
     rates = [config.rate(step, 100) for step in range(100)]
@@ -169,6 +189,8 @@ def test_what_cannot_be_is_refused() -> None:
         {"betas": (0.9, 1.0)},
         {"steps": 3, "epochs": 2.0},
         {"init": "weights", "width": 64},
+        {"init": "weights", "place_std": 0.1},
+        {"place_std": -0.1},
         {"precision": "float16"},
         {"warmup_share": 1.0},
     ):

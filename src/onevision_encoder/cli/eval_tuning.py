@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.evaluate.probe_config import ProbeConfig
-from onevision_encoder.evaluate.tuning_config import Augmentation, Pool, Rope, TuneConfig
+from onevision_encoder.evaluate.tuning_config import FRESH, Augmentation, Pool, Rope, TuneConfig
 
 if TYPE_CHECKING:
     from onevision_encoder.evaluate.tuning_run import Learner
 
 What = Literal["head", "full", "scratch"]
 _USUAL = TuneConfig()
-_SIZES = ("width", "layers", "heads", "rope_mode", "rope_theta")
+_SIZES = FRESH[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,10 @@ class TuningOptions:
     """Of a fresh encoder."""
     rope_theta: float = _USUAL.rope_theta
     """Of a fresh encoder."""
+    init_std: float = _USUAL.init_std
+    """Of a fresh encoder: standard deviation of its first weights."""
+    place_std: float = _USUAL.place_std
+    """Of a fresh encoder. Above 0: a learned map of each token's place is added to its embedded patch."""
 
     def check(self, probe: ProbeConfig) -> None:
         """Raise InvalidArgumentError for an option that what is tuned does not read."""

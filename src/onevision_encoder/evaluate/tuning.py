@@ -98,7 +98,7 @@ def tune(
         torch.manual_seed(seed)
         encoder = make_encoder()
         check_patch(encoder, train)
-        model = Classifier(encoder, num_classes, config.pool)
+        model = Classifier(encoder, num_classes, config.pool, config.place_std)
         torch.nn.Module.to(model, where, torch.float32)
         started, cpu = time.perf_counter(), time.process_time()
         curve = _train(model, train, config, seed, where, tick)

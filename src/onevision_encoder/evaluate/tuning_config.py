@@ -16,6 +16,8 @@ Precision = Literal["float32", "bfloat16"]
 Rope = Literal["pairwise", "rotary"]
 USUAL_LR: Mapping[Init, float] = {"scratch": 1e-3, "weights": 1e-4}
 USUAL_EPOCHS = 30.0
+FRESH = ("preset", "width", "layers", "heads", "rope_mode", "rope_theta", "init_std", "place_std")
+"""Fields of TuneConfig that shape a fresh encoder and mean nothing to a loaded one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class TuneConfig:
     """Of a fresh encoder. rotary: a true rotation. pairwise: the operator of the published weights."""
     rope_theta: float = 10000.0
     """Of a fresh encoder: base of the frequencies of positions."""
+    init_std: float = 0.02
+    """Of a fresh encoder: standard deviation of its first weights."""
+    place_std: float = 0.0
+    """Of a fresh encoder. Above 0: waves of each token's (t, h, w), through a learned map whose first weights have this
+    standard deviation, are added to its embedded patch. 0: positions are RoPE's alone, as in the published model."""
     pool: Pool = "head"
     """What the classifier reads. head: the encoder's attention pooling. mean: of all tokens. attentive: the head of the
     paper's probe, new, on all tokens."""
@@ -85,12 +92,13 @@ class TuneConfig:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InvalidArgumentError(name, value, "an integer of at least 1")
-        for name in ("epochs", "lr", "clip_norm", "rope_theta"):
+        for name in ("epochs", "lr", "clip_norm", "rope_theta", "init_std"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidArgumentError(name, value, "a number above 0")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise InvalidArgumentError("weight_decay", self.weight_decay, "a number of at least 0")
+        for name in ("weight_decay", "place_std"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InvalidArgumentError(name, getattr(self, name), "a number of at least 0")
         for name in ("warmup_share", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidArgumentError(name, getattr(self, name), "at least 0 and below 1")
@@ -99,7 +107,7 @@ class TuneConfig:
 
     def _refuse_sizes(self) -> None:
         usual = {f.name: f.default for f in fields(self)}
-        for name in ("preset", "width", "layers", "heads", "rope_mode", "rope_theta"):
+        for name in FRESH:
             if getattr(self, name) != usual[name]:
                 allowed = "only init='scratch' reads it; a loaded encoder has its own"
                 raise InvalidArgumentError(name, getattr(self, name), allowed)

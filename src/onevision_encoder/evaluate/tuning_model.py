@@ -24,6 +24,7 @@ MakeEncoder = Callable[[], OneVisionEncoderModel]
 """Makes the encoder that is to be trained; it may draw from torch's random state, which is seeded before."""
 NOISE_SD, DROP_SHARE, GAIN, OFFSET = 5.0, 0.1, 0.2, 20.0
 """Strength of the augmentations: grey levels, a share of the tokens, a factor of 1 +- GAIN, grey levels +- OFFSET."""
+WAVES, PLACE_SIZE = 8, (64.0, 16.0, 16.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,20 +46,48 @@ def scratch_encoder(config: TuneConfig, patch: int) -> OneVisionEncoderModel:
     if config.width is not None:
         sizes |= {"hidden_size": config.width, "intermediate_size": 4 * config.width}
     given = {name: value for name, value in sizes.items() if value is not None}
-    rope = {"rope_mode": config.rope_mode, "rope_theta": config.rope_theta}
-    fresh = preset_config(config.preset, patch_size=patch, use_head=config.pool == "head", **rope, **given)
+    given |= {"rope_mode": config.rope_mode, "rope_theta": config.rope_theta, "initializer_range": config.init_std}
+    fresh = preset_config(config.preset, patch_size=patch, use_head=config.pool == "head", **given)
     return OneVisionEncoderModel(fresh)
 
 
-class Classifier(nn.Module):
-    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0."""
+class Places(nn.Module):
+    """Where a token is, as an addition to its embedded patch.
 
-    def __init__(self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool) -> None:
+    Rotary positions turn queries and keys; values know nothing of them, so that a small encoder has to learn what
+    moved where by comparing pairs. Here a linear map of sin and cos of pi k u is added, u = (t, h, w) / (64, 16, 16)
+    and k = 1 .. 8: float32 [N, 3] -> [N, C].
+    """
+
+    def __init__(self, width: int, std: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(3 * 2 * WAVES, width, bias=False)
+        nn.init.normal_(self.map.weight, std=std)
+
+    def forward(self, positions_N3: Tensor) -> Tensor:
+        size_3 = torch.tensor(PLACE_SIZE, device=positions_N3.device)
+        wave = torch.pi * torch.arange(1, WAVES + 1, device=positions_N3.device)
+        angle = ((positions_N3 / size_3)[..., None] * wave).flatten(1)
+        added: Tensor = self.map(torch.cat([angle.sin(), angle.cos()], 1))
+        return added
+
+
+class Classifier(nn.Module):
+    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0.
+
+    With ``place_std`` above 0 :class:`Places` are added to what ``encoder.embeddings`` gives.
+    """
+
+    def __init__(self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool, place_std: float = 0.0) -> None:
         super().__init__()
         width = int(encoder.config.hidden_size)
         if pool == "head" and encoder.head is None:
             raise InvalidArgumentError("pool", pool, "mean or attentive: this encoder has no pooling head")
         self.pool, self.encoder = pool, encoder
+        self.places = Places(width, place_std) if place_std > 0 else None
+        self._added_NC: Tensor | None = None
+        if self.places is not None:
+            encoder.embeddings.register_forward_hook(lambda _, __, embedded_NC: embedded_NC + self._added_NC)
         self.head: nn.Module
         if pool == "attentive":
             self.head = AttentiveHead(width, num_classes)
@@ -70,6 +99,8 @@ class Classifier(nn.Module):
 
     def forward(self, given: TuningInput) -> Tensor:
         """Logits float32 [S, M]."""
+        if self.places is not None:
+            self._added_NC = self.places(given.positions_N3)
         out = self.encoder(given.x_ND, patch_positions=given.positions_N3, cu_seqlens=given.cu_seqlens)
         with torch.autocast(given.x_ND.device.type, enabled=False):  # the classifier is float32
             if self.pool == "head":
