@@ -11,6 +11,7 @@ from onevision_encoder.evaluate.drawing import GREY, INK, PALE, SHAPES, Drawing,
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Told apart with any kind of colour vision (Okabe and Ito, 2008); its yellow is left out, too pale for thin lines."""
 SIZE, SMALL = 12, 11
+FRONT = "#c4c4c4"
 TOP, BOTTOM, LEFT, HEIGHT, PANEL, GAP = 40, 52, 62, 420, 360, 66
 
 
@@ -76,7 +77,7 @@ def draw(
     _panel(drawing, LEFT, vertical, ordered, chance, label, timed=False)
     if timed:
         _panel(drawing, LEFT + PANEL + GAP, vertical, timed, chance, label, timed=True, looks=_looks(ordered))
-    _legend(drawing, width - legend - 16, ordered)
+    _legend(drawing, width - legend - 16, ordered, timed=bool(timed))
     return drawing
 
 
@@ -132,8 +133,9 @@ def _panel(
         y = vertical.at(chance)
         drawing.line([(left, y), (left + PANEL, y)], GREY, 1, (4, 3))
         drawing.text(left + PANEL - 4, y - 4, "chance", SMALL, GREY, "end")
-    front = pareto([(_cost(d, timed), d.accuracy) for s in series for d in s.dots])
-    drawing.line([(horizontal.at(c), vertical.at(a)) for c, a in _stairs(front, max(costs))], "#c4c4c4", 5)
+    if timed:  # against tokens the best of each budget is plain to see
+        front = pareto([(_cost(d, timed), d.accuracy) for s in series for d in s.dots])
+        drawing.line([(horizontal.at(c), vertical.at(a)) for c, a in _stairs(front, max(costs))], FRONT, 4)
     for i, s in enumerate(series):
         shift = 0.0 if timed else (i - (len(series) - 1) / 2) * min(4.5, 30 / len(series))
         _series(drawing, [(horizontal.at(_cost(d, timed)) + shift, d) for d in s.dots], vertical, *looks[s.name])
@@ -183,13 +185,17 @@ def _frame(drawing: Drawing, left: float, vertical: _Axis, horizontal: _Axis, ti
 
 
 def _round(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in a range; where that gives fewer than two, its ends."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    found = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5) if low / 1.25 <= m * 10.0**e <= high * 1.25]
-    return found if len(found) > 1 else [float(f"{v:.2g}") for v in (low, high)]
+    """The roundest numbers in a range that are at least four; where there are not so many, those of two digits."""
+    powers = [10.0**e for e in range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)]
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 6, 8), range(10, 100, 5), range(10, 100)):
+        found = sorted({float(f"{d * power:.6g}") for d in digits for power in powers})
+        inside = [v for v in found if low <= v <= high]
+        if len(inside) >= 4:
+            break
+    return inside
 
 
-def _legend(drawing: Drawing, left: float, series: Sequence[Series]) -> None:
+def _legend(drawing: Drawing, left: float, series: Sequence[Series], *, timed: bool) -> None:
     looks = _looks(series)
     for i, s in enumerate(series):
         y = TOP + 10 + 20 * i
@@ -198,7 +204,8 @@ def _legend(drawing: Drawing, left: float, series: Sequence[Series]) -> None:
         drawing.marker(shape, left + 12, y, 4.4, color)
         drawing.text(left + 32, y + 4, s.name, SIZE)
     y = TOP + 10 + 20 * len(series) + 8
-    drawing.line([(left, y), (left + 24, y)], "#c4c4c4", 5)
-    drawing.text(left + 32, y + 4, "Pareto front", SIZE, GREY)
-    drawing.line([(left + 12, y + 16), (left + 12, y + 30)], GREY, 1.1)
-    drawing.text(left + 32, y + 27, "95 % interval", SIZE, GREY)
+    drawing.line([(left + 12, y - 7), (left + 12, y + 7)], GREY, 1.1)
+    drawing.text(left + 32, y + 4, "95 % interval", SIZE, GREY)
+    if timed:
+        drawing.line([(left, y + 20), (left + 24, y + 20)], FRONT, 4)
+        drawing.text(left + 32, y + 24, "Pareto front", SIZE, GREY)
