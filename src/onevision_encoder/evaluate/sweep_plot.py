@@ -185,12 +185,12 @@ def _frame(drawing: Drawing, left: float, vertical: _Axis, horizontal: _Axis, ti
 
 
 def _round(low: float, high: float) -> list[float]:
-    """The roundest numbers in a range that are at least four; where there are not so many, those of two digits."""
+    """The roundest numbers in a range that are at least three; where there are not so many, those of two digits."""
     powers = [10.0**e for e in range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)]
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 6, 8), range(10, 100, 5), range(10, 100)):
         found = sorted({float(f"{d * power:.6g}") for d in digits for power in powers})
         inside = [v for v in found if low <= v <= high]
-        if len(inside) >= 4:
+        if len(inside) >= 3:
             break
     return inside
 
