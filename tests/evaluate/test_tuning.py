@@ -80,24 +80,17 @@ def test_the_input_is_what_embedding_gives() -> None:
     assert order.tolist() == [1, 4, 2, 0, 3]
 
 
-def test_places_are_added_to_what_is_embedded() -> None:
-    """With every pixel alike only places tell; without them RoPE alone does, on queries and keys."""
-    config = replace(FAST, place_std=0.5, steps=1)
-    found = tuned(TRAIN, config)
-    places = found.model.places
-    assert places is not None
-    position_3 = torch.tensor([[16.0, 4.0, 8.0]])
-    turn = np.pi * np.arange(1, 9)
-    angle = np.concatenate([turn / 4, turn / 4, turn / 2])
-    expected = places.map.weight.numpy() @ np.concatenate([np.sin(angle), np.cos(angle)])
-    np.testing.assert_allclose(places(position_3)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
-    given, _ = tuning_input(TRAIN, np.arange(4), torch.device("cpu"))
-    seen: list[torch.Tensor] = []
-    found.model.encoder.layernorm_pre.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    found.model(given)
-    bare = torch.nn.functional.linear(given.x_ND, found.model.encoder.embeddings.patch_embedding.weight.flatten(1))
-    torch.testing.assert_close(seen[0], bare + places(given.positions_N3))
-    assert tuned(TRAIN, replace(FAST, steps=1)).model.places is None
+def test_a_fresh_encoder_is_of_the_sizes_asked_for() -> None:
+    usual = scratch_encoder(TuneConfig(), 14)
+    assert (usual.config.hidden_size, usual.config.num_hidden_layers, usual.config.num_attention_heads) == (64, 3, 2)
+    assert (usual.config.place_waves, usual.config.rope_mode, usual.config.initializer_range) == (12, "rotary", 0.08)
+    assert usual.embeddings.place_embedding is not None
+    asked = scratch_encoder(TuneConfig(preset="tiny", layers=2, place_waves=0, pool="mean"), 8)
+    assert (asked.config.hidden_size, asked.config.num_hidden_layers, asked.config.patch_size) == (192, 2, 8)
+    assert asked.embeddings.place_embedding is None
+    assert asked.head is None
+    with pytest.raises(InvalidArgumentError, match="mite"):
+        scratch_encoder(TuneConfig(preset="giant"), 14)
 
 
 def test_the_schedule_is_the_formula() -> None:
@@ -111,7 +104,8 @@ def test_the_schedule_is_the_formula() -> None:
     found = tuned(TRAIN, replace(FAST, steps=3))
     assert found.record["lr"] == [FAST.rate(step, 3) for step in range(3)]
     assert replace(FAST, steps=None, epochs=2.5).total_steps(64) == 10
-    assert TuneConfig().total_steps(64) == 60
+    assert TuneConfig().total_steps(64) == 1200
+    assert TuneConfig(init="weights").total_steps(64) == 60
 
 
 def test_every_pass_sees_every_clip_once() -> None:
@@ -147,6 +141,7 @@ def test_a_set_of_several_labels() -> None:
 
 def test_bfloat16_is_near_float32() -> None:
     wide, narrow = (tuned(TRAIN, replace(FAST, steps=4, precision=p)) for p in ("float32", "bfloat16"))  # type: ignore[arg-type]
+    assert (wide.record["attention"], narrow.record["attention"]) == ("sdpa", "eager")
     assert all(p.dtype == torch.float32 for p in narrow.model.parameters())
     assert wide.record["loss"] != narrow.record["loss"]
     np.testing.assert_allclose(wide.record["loss"], narrow.record["loss"], atol=0.05)
@@ -165,6 +160,12 @@ def test_augmentations_do_what_they_say() -> None:
     assert len(dropped.x_ND) == len(dropped.positions_N3) == 108
     kept = {tuple(row) for row in dropped.x_ND.numpy().round(5).tolist()}
     assert kept < {tuple(row) for row in plain.x_ND.numpy().round(5).tolist()}
+    moved = (given("shift").positions_N3 - plain.positions_N3).numpy()
+    for clip in np.split(moved, plain.cu_seqlens[1:-1]):
+        assert (clip == clip[0]).all(), "a clip moves as a whole"
+        assert clip[0, 0] == 0
+    assert {float(x) for x in moved[:, 1:].ravel()} <= set(range(-4, 5))
+    assert np.abs(moved).max() > 0
     colour, noise = given("colour").x_ND, given("noise").x_ND
     red_before, red_after = (x[:20, :16].flatten().numpy() for x in (plain.x_ND, colour))
     unclipped = red_before < 1  # grey levels up to 190
@@ -189,8 +190,9 @@ def test_what_cannot_be_is_refused() -> None:
         {"betas": (0.9, 1.0)},
         {"steps": 3, "epochs": 2.0},
         {"init": "weights", "width": 64},
-        {"init": "weights", "place_std": 0.1},
+        {"init": "weights", "place_waves": 0},
         {"place_std": -0.1},
+        {"place_waves": -1},
         {"precision": "float16"},
         {"warmup_share": 1.0},
     ):

@@ -21,7 +21,7 @@ from onevision_encoder.model import OneVisionEncoderModel, preset_config
 from onevision_encoder.tokens import TokenizeConfig
 
 READING = TokenizeConfig.of(policy="dense", max_patches=4)
-SMALL = TuneConfig(width=32, layers=1, heads=1, steps=25, batch_size=8, lr=1e-2)
+SMALL = TuneConfig(width=32, layers=1, heads=1, steps=25, batch_size=8, lr=1e-2, init_std=0.02, place_waves=0)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.types import ClipInfo
 
 PATCH, FRAMES = 4, 4
-FAST = TuneConfig(width=32, layers=1, heads=1, steps=60, batch_size=16, lr=1e-2, warmup_share=0.1)
+FAST = TuneConfig(
+    width=32, layers=1, heads=1, steps=60, batch_size=16, lr=1e-2, warmup_share=0.1, init_std=0.02, place_waves=0
+)
 
 
 def bright_patch(clips: int, seed: int, *, lengths: tuple[int, ...] = (8,), first: int = 0) -> TokenSet:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.evaluate.probe_config import ProbeConfig
-from onevision_encoder.evaluate.tuning_config import FRESH, Augmentation, Pool, Rope, TuneConfig
+from onevision_encoder.evaluate.tuning_config import FRESH, SMALLEST, Augmentation, Pool, Rope, TuneConfig
 
 if TYPE_CHECKING:
     from onevision_encoder.evaluate.tuning_run import Learner
@@ -22,9 +22,10 @@ class TuningOptions:
     """Options of training more than a head; --epochs, --batch-size, --lrs, --weight-decays and --seeds hold too."""
 
     tune: What = "head"
-    """head: the encoder stays as it is. full: it goes on learning. scratch: a fresh one of the preset --model."""
+    """head: the encoder stays as it is. full: it goes on learning. scratch: a fresh one of the preset --model,
+    which may also be mite (64 wide, 3 layers, 2 heads: learns on a CPU)."""
     steps: int | None = None
-    """Steps of training, instead of --epochs (30 where neither is given)."""
+    """Steps of training, instead of --epochs. Where neither is given: 1200 steps from scratch, 30 epochs of full."""
     pool: Pool = _USUAL.pool
     """What the classifier reads. head: the encoder's attention pooling. mean: of all tokens. attentive: the head of the
     paper's probe, new, on all tokens."""
@@ -33,7 +34,8 @@ class TuningOptions:
     label_smoothing: float = _USUAL.label_smoothing
     """Of the cross entropy."""
     augment: tuple[Augmentation, ...] = _USUAL.augment
-    """What happens to a training clip: colour, noise, drop (one token in ten)."""
+    """What happens to a training clip: shift (of its places, by up to 4 patches), colour, noise, drop (one token in
+    ten)."""
     width: int | None = None
     """Of a fresh encoder, instead of the preset's."""
     layers: int | None = None
@@ -46,8 +48,10 @@ class TuningOptions:
     """Of a fresh encoder."""
     init_std: float = _USUAL.init_std
     """Of a fresh encoder: standard deviation of its first weights."""
+    place_waves: int = _USUAL.place_waves
+    """Of a fresh encoder: waves of each token's t, h and w that are added to its embedded patch. 0: RoPE alone."""
     place_std: float = _USUAL.place_std
-    """Of a fresh encoder. Above 0: a learned map of each token's place is added to its embedded patch."""
+    """Of a fresh encoder: standard deviation of the first weights of the map of those waves."""
 
     def check(self, probe: ProbeConfig) -> None:
         """Raise InvalidArgumentError for an option that what is tuned does not read."""
@@ -95,8 +99,9 @@ class TuningOptions:
 
         grid = {"lrs": probe.lrs, "weight_decays": probe.weight_decays}
         if self.tune == "scratch":
-            if model not in PRESETS:
-                raise InvalidArgumentError("model", model, f"a preset {tuple(PRESETS)}, to start a fresh encoder")
+            sizes = (*SMALLEST, *PRESETS)
+            if model not in sizes:
+                raise InvalidArgumentError("model", model, f"a preset {sizes}, to start a fresh encoder")
             config = self.config(probe, preset=model, dtype=dtype)
             about = {"family": "onevision_encoder", "weights": "drawn from the seed", "patch_size": patch}
             return Learner(partial(scratch_encoder, config, patch), config, model, about, **grid)

@@ -9,6 +9,7 @@ from typing import Any
 
 from onevision_encoder.checks import counted
 from onevision_encoder.evaluate.probe_report import ProbeResult
+from onevision_encoder.evaluate.tuning_config import USUAL_STEPS
 from onevision_encoder.tokens.files import write_atomically
 
 NAMES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class": "mean class accuracy", "map": "mAP"}
@@ -89,7 +90,7 @@ def _training(probe: Mapping[str, Any]) -> str:
     recipe = probe["recipe"]
     if "tuning" in probe:
         tuning = probe["tuning"]
-        length = f"{tuning['steps']} steps" if tuning["steps"] else f"{recipe['epochs']} epochs"
+        length = f"{recipe['epochs']} epochs" if recipe["epochs"] else f"{tuning['steps'] or USUAL_STEPS} steps"
         more = f", {' and '.join(tuning['augment'])}" if tuning["augment"] else ""
         return (
             f"all weights, {length}, batch {recipe['batch_size']}, {counted(len(recipe['cells']), 'cell')}, AdamW, "

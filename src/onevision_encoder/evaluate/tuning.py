@@ -25,7 +25,14 @@ from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.evaluate.metrics import score
 from onevision_encoder.evaluate.token_sets import TokenSet
 from onevision_encoder.evaluate.tuning_config import TuneConfig
-from onevision_encoder.evaluate.tuning_model import Augment, Classifier, MakeEncoder, check_patch, tuning_input
+from onevision_encoder.evaluate.tuning_model import (
+    Augment,
+    Classifier,
+    MakeEncoder,
+    attention_for,
+    check_patch,
+    tuning_input,
+)
 
 BATCH_TOKENS = 16_384
 """Tokens that are predicted at once; a longer clip goes alone."""
@@ -98,7 +105,8 @@ def tune(
         torch.manual_seed(seed)
         encoder = make_encoder()
         check_patch(encoder, train)
-        model = Classifier(encoder, num_classes, config.pool, config.place_std)
+        encoder.set_attn_implementation(attention_for(config, train, where))
+        model = Classifier(encoder, num_classes, config.pool)
         torch.nn.Module.to(model, where, torch.float32)
         started, cpu = time.perf_counter(), time.process_time()
         curve = _train(model, train, config, seed, where, tick)
@@ -110,6 +118,7 @@ def tune(
         "config": asdict(config),
         "seed": seed,
         "clips": len(train),
+        "attention": attention_for(config, train, where),
         "steps": steps,
         "parameters": sum(p.numel() for p in model.parameters()),
         **curve,

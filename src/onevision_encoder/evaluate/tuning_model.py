@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.evaluate.heads import AttentiveHead, mean_of_clips
 from onevision_encoder.evaluate.token_sets import TokenSet
-from onevision_encoder.evaluate.tuning_config import Augmentation, Pool, TuneConfig
-from onevision_encoder.model import OneVisionEncoderModel, normalize_patches, preset_config
+from onevision_encoder.evaluate.tuning_config import SMALLEST, Augmentation, Pool, TuneConfig
+from onevision_encoder.model import PRESETS, OneVisionEncoderConfig, OneVisionEncoderModel, normalize_patches
 
 MakeEncoder = Callable[[], OneVisionEncoderModel]
 """Makes the encoder that is to be trained; it may draw from torch's random state, which is seeded before."""
-NOISE_SD, DROP_SHARE, GAIN, OFFSET = 5.0, 0.1, 0.2, 20.0
-"""Strength of the augmentations: grey levels, a share of the tokens, a factor of 1 +- GAIN, grey levels +- OFFSET."""
-WAVES, PLACE_SIZE = 8, (64.0, 16.0, 16.0)
+NOISE_SD, DROP_SHARE, GAIN, OFFSET, SHIFT = 5.0, 0.1, 0.2, 20.0, 4
+"""Strength of the augmentations: grey levels, a share of the tokens, a factor of 1 +- GAIN, grey levels, patches."""
+EAGER_TOKENS = 512
+"""Longest clip for which ``attention="auto"`` may keep whole matrices."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,52 +43,26 @@ def scratch_encoder(config: TuneConfig, patch: int) -> OneVisionEncoderModel:
     Raises:
         InvalidArgumentError, ShapeError: no such preset, or sizes that do not fit each other.
     """
-    sizes: dict[str, Any] = {"num_hidden_layers": config.layers, "num_attention_heads": config.heads}
-    if config.width is not None:
-        sizes |= {"hidden_size": config.width, "intermediate_size": 4 * config.width}
-    given = {name: value for name, value in sizes.items() if value is not None}
+    if config.preset not in SMALLEST | PRESETS:
+        raise InvalidArgumentError("preset", config.preset, f"one of {tuple(SMALLEST | PRESETS)}")
+    width, layers, heads = (SMALLEST | PRESETS)[config.preset]
+    width = config.width or width
+    given: dict[str, Any] = {"hidden_size": width, "intermediate_size": 4 * width}
+    given |= {"num_hidden_layers": config.layers or layers, "num_attention_heads": config.heads or heads}
     given |= {"rope_mode": config.rope_mode, "rope_theta": config.rope_theta, "initializer_range": config.init_std}
-    fresh = preset_config(config.preset, patch_size=patch, use_head=config.pool == "head", **given)
-    return OneVisionEncoderModel(fresh)
-
-
-class Places(nn.Module):
-    """Where a token is, as an addition to its embedded patch.
-
-    Rotary positions turn queries and keys; values know nothing of them, so that a small encoder has to learn what
-    moved where by comparing pairs. Here a linear map of sin and cos of pi k u is added, u = (t, h, w) / (64, 16, 16)
-    and k = 1 .. 8: float32 [N, 3] -> [N, C].
-    """
-
-    def __init__(self, width: int, std: float) -> None:
-        super().__init__()
-        self.map = nn.Linear(3 * 2 * WAVES, width, bias=False)
-        nn.init.normal_(self.map.weight, std=std)
-
-    def forward(self, positions_N3: Tensor) -> Tensor:
-        size_3 = torch.tensor(PLACE_SIZE, device=positions_N3.device)
-        wave = torch.pi * torch.arange(1, WAVES + 1, device=positions_N3.device)
-        angle = ((positions_N3 / size_3)[..., None] * wave).flatten(1)
-        added: Tensor = self.map(torch.cat([angle.sin(), angle.cos()], 1))
-        return added
+    given |= {"place_waves": config.place_waves, "place_std": config.place_std}
+    return OneVisionEncoderModel(OneVisionEncoderConfig(patch_size=patch, use_head=config.pool == "head", **given))
 
 
 class Classifier(nn.Module):
-    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0.
+    """Linear(LayerNorm(what ``pool`` makes of the tokens)); weights truncated normal of sd 0.01, biases 0."""
 
-    With ``place_std`` above 0 :class:`Places` are added to what ``encoder.embeddings`` gives.
-    """
-
-    def __init__(self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool, place_std: float = 0.0) -> None:
+    def __init__(self, encoder: OneVisionEncoderModel, num_classes: int, pool: Pool) -> None:
         super().__init__()
         width = int(encoder.config.hidden_size)
         if pool == "head" and encoder.head is None:
             raise InvalidArgumentError("pool", pool, "mean or attentive: this encoder has no pooling head")
         self.pool, self.encoder = pool, encoder
-        self.places = Places(width, place_std) if place_std > 0 else None
-        self._added_NC: Tensor | None = None
-        if self.places is not None:
-            encoder.embeddings.register_forward_hook(lambda _, __, embedded_NC: embedded_NC + self._added_NC)
         self.head: nn.Module
         if pool == "attentive":
             self.head = AttentiveHead(width, num_classes)
@@ -99,8 +74,6 @@ class Classifier(nn.Module):
 
     def forward(self, given: TuningInput) -> Tensor:
         """Logits float32 [S, M]."""
-        if self.places is not None:
-            self._added_NC = self.places(given.positions_N3)
         out = self.encoder(given.x_ND, patch_positions=given.positions_N3, cu_seqlens=given.cu_seqlens)
         with torch.autocast(given.x_ND.device.type, enabled=False):  # the classifier is float32
             if self.pool == "head":
@@ -125,7 +98,8 @@ def tuning_input(
     if change is not None:
         rows, lengths = change.kept(rows, lengths)
     patches = torch.from_numpy(np.array(tokens.patches_ND[rows])).to(device)
-    positions = torch.from_numpy(np.array(tokens.model_positions_N3[rows])).to(device)
+    places = np.array(tokens.model_positions_N3[rows])
+    positions = torch.from_numpy(places if change is None else change.positions(places, lengths)).to(device)
     x_ND = normalize_patches(patches) if change is None else change.pixels(patches, lengths)
     bounds = [0, *np.cumsum(lengths).tolist()]
     return TuningInput(x_ND=x_ND, positions_N3=positions, cu_seqlens=bounds), order
@@ -149,6 +123,14 @@ class Augment:
             for start, length, count in zip(first, lengths, stay, strict=True)
         ]
         return np.concatenate(parts), stay
+
+    def positions(self, positions_N3: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(t, h, w) with each clip moved as a whole by whole patches."""
+        if "shift" not in self.kinds:
+            return positions_N3
+        moved_S3 = np.zeros((len(lengths), 3), np.float32)
+        moved_S3[:, 1:] = self.generator.integers(-SHIFT, SHIFT + 1, (len(lengths), 2))
+        return positions_N3 + np.repeat(moved_S3, lengths, 0)
 
     def pixels(self, patches_ND: Tensor, lengths: NDArray[np.int64]) -> Tensor:
         """Normalised float32 pixels; colours change alike in a whole clip, so that motion stays what it was."""
@@ -174,3 +156,11 @@ def check_patch(encoder: OneVisionEncoderModel, tokens: TokenSet) -> None:
     """Raise ShapeError where the tokens are not of the encoder's patch size."""
     if encoder.config.patch_size != tokens.patch:
         raise ShapeError("patch size of the tokens", tokens.patch, f"{encoder.config.patch_size}, the encoder's")
+
+
+def attention_for(config: TuneConfig, tokens: TokenSet, device: torch.device) -> str:
+    """Name of the attention implementation that ``config.attention`` stands for."""
+    if config.attention != "auto":
+        return config.attention
+    short = int(tokens.lengths_S.max()) <= EAGER_TOKENS
+    return "eager" if device.type == "cpu" and config.precision == "bfloat16" and short else "sdpa"

@@ -189,7 +189,7 @@ def _recipe(learner: Learner) -> Recipe:
     config = learner.config
     return Recipe(
         cells=tuple({"lr": cell.peak, "weight_decay": cell.weight_decay} for cell in learner.cells()),
-        epochs=0 if config.steps is not None else round(config.epochs or USUAL_EPOCHS),
+        epochs=round(config.epochs or (0 if config.steps or config.init == "scratch" else USUAL_EPOCHS)),
         batch_size=config.batch_size,
         schedule="cosine",
         final_lr=0.0,
