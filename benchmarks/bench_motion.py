@@ -42,7 +42,7 @@ from onevision_encoder.tokens import TokenizeConfig
 SUITE = MotionSuite(clips_per_class=(200, 20, 50))
 READING = TokenizeConfig.of(num_frames=16, max_patches=64)
 """16 frames of 112 x 112 pixels, 8 x 8 patches each: 1,024 tokens to choose from."""
-TUNE = TuneConfig(steps=1500, width=64, layers=3, heads=2, lr=3e-3, precision="bfloat16")
+TUNE = TuneConfig(steps=1200, precision="bfloat16")
 FIGHT_TUNE = replace(TUNE, steps=600)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
@@ -93,7 +93,7 @@ def declared(final: bool) -> dict[str, Part]:
             heading="Choices of the codec policy, one by one",
         ),
         "rope": Part(
-            config=_sweep((*CODEC, "uniform"), encoders=("tiny", "tiny,rope_mode=pairwise")),
+            config=_sweep((*CODEC, "uniform"), encoders=("mite", "mite,rope_mode=pairwise")),
             heading="The encoder's rotary positions: a true rotation, or the operator of the published weights",
         ),
         "pans": Part(

@@ -20,7 +20,7 @@ from onevision_encoder.evaluate.sweep_ledger import Ledger
 from onevision_encoder.evaluate.sweep_report import as_report, write_sweep
 from onevision_encoder.tokens import TokenizeConfig
 
-TUNE = TuneConfig(steps=12, width=32, layers=1, heads=1, batch_size=8, lr=3e-3)
+TUNE = TuneConfig(steps=30, width=32, layers=1, heads=1, batch_size=8)
 CONFIG = SweepConfig(
     policies=("codec:bits", "uniform"),
     budgets=("4",),
@@ -51,13 +51,13 @@ def test_what_is_plain_is_learnt_and_every_cell_is_there(found: tuple[SweepResul
         (policy, seed, kind) for policy in CONFIG.policies for seed in (0, 1) for kind in ("none", "shuffled")
     ]
     assert all(row["accuracy"] == row["train_accuracy"] == 1.0 for row in report["rows"]), "dark or bright"
-    assert all((row["tokens"], row["steps"]) == (4, 12) for row in report["rows"])
+    assert all((row["tokens"], row["steps"]) == (4, 30) for row in report["rows"])
     codec = report["rows"][0]
     assert (codec["score"], codec["provider"], codec["refused"]) == ("bits", "blockcoder", None)
     assert len({row["digest"] for row in report["rows"]}) == 8
     assert report["chance"] == 0.5
     against = report["summary"][0]
-    assert against["against"] == {"policy": "uniform", "budget": 4, "variant": "tiny", "intervention": "none"}
+    assert against["against"] == {"policy": "uniform", "budget": 4, "variant": "mite", "intervention": "none"}
     assert (against["difference"], against["difference95"], against["videos_in_common"]) == (0.0, [0.0, 0.0], 4)
     assert "| codec:bits | 100.0 +- 0.0 (100.0 to 100.0) |" in (out / "sweep.md").read_text()
     assert (out / "sweep.svg").read_text().startswith("<svg ")

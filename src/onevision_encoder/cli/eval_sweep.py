@@ -49,7 +49,7 @@ class Sweep:
     budgets: tuple[str, ...] = SweepConfig.budgets
     """Tokens a clip: numbers, or LOW..HIGH, which doubles LOW as far as HIGH."""
     encoders: tuple[str, ...] = SweepConfig.encoders
-    """PRESET[,field=value ...] to train, as in tiny,rope_mode=pairwise; checkpoints or hub ids with --mode probe."""
+    """PRESET[,field=value ...] to train, as in mite,rope_mode=pairwise; checkpoints or hub ids with --mode probe."""
     interventions: tuple[str, ...] = SweepConfig.interventions
     """none, non_motion, other_video, shuffled; @SHARE of the tokens; train: in front: in training too."""
     reference: str | None = None

@@ -40,8 +40,8 @@ class SweepConfig:
     """POLICY[:SCORE][@PROVIDER][,option=value ...], as in codec:bits,anchors=0 or codec:fused@x264proxy."""
     budgets: tuple[str, ...] = ("64", "128", "256")
     """Tokens a clip: numbers, or LOW..HIGH, which doubles LOW as far as HIGH."""
-    encoders: tuple[str, ...] = ("tiny",)
-    """Mode scratch: PRESET[,field=value ...], fields of TuneConfig: tiny,rope_mode=pairwise. Mode probe: a checkpoint
+    encoders: tuple[str, ...] = (TuneConfig.preset,)
+    """Mode scratch: PRESET[,field=value ...], fields of TuneConfig: mite,rope_mode=pairwise. Mode probe: a checkpoint
     folder, a hub id or a preset."""
     interventions: tuple[str, ...] = ("none",)
     """[train:]none, non_motion, other_video or shuffled[@SHARE]; train: in training too, else in the test alone."""

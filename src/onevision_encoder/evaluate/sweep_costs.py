@@ -93,7 +93,8 @@ def count_costs(config: SweepConfig, how: CostConfig) -> int:
 def _tasks(config: SweepConfig, how: CostConfig, examples: tuple[Example, ...]) -> Iterator[tuple[_Task, str]]:
     encoders = [(config.tuned(spec), spec.name) for spec in config.encoder_specs]
     if how.big is not None:
-        encoders.append((TuneConfig(preset=how.big), f"big:{how.big}"))
+        published = TuneConfig(preset=how.big, rope_mode="pairwise", place_waves=0, attention="sdpa")
+        encoders.append((published, f"big:{how.big}"))
     for plan in token_plans(config):
         for tuning, name in encoders:
             yield _Task(plan=plan, tuning=tuning, examples=examples, device=how.device), name

@@ -1,7 +1,7 @@
 """The words that name what a sweep compares: policies, encoders, interventions, budgets. Light: no torch.
 
     POLICY[:SCORE][@PROVIDER][,option=value ...]     codec:bits,anchors=0,interval=frame   codec:fused@x264proxy
-    ENCODER[,field=value ...]                        tiny   tiny,rope_mode=rotary   path/to/checkpoint
+    ENCODER[,field=value ...]                        tiny   mite,rope_mode=rotary   path/to/checkpoint
     [train:]INTERVENTION[@SHARE]                     non_motion   other_video@0.5   train:shuffled
     NUMBER  or  LOW..HIGH                            256   64..4096 (doubling)
 
@@ -98,7 +98,7 @@ class EncoderSpec:
 def parse_encoder(text: str) -> EncoderSpec:
     """Raises InvalidArgumentError: not of the form above."""
     model, *rest = text.strip().split(",")
-    form = "ENCODER[,field=value ...], such as tiny,rope_mode=rotary"
+    form = "ENCODER[,field=value ...], such as mite,rope_mode=rotary"
     if not model:
         raise InvalidArgumentError("encoders", text, form)
     overrides = _assignments("encoders", text, rest, form)
