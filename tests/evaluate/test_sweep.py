@@ -184,7 +184,8 @@ def test_statistics_against_counting_by_hand() -> None:
 
 def test_frozen_encoders_are_probed_and_go_on_too(data: DataSet, tmp_path: Path) -> None:
     head = ProbeConfig(head="linear", epochs=20, lrs=(0.1,), weight_decays=(0.0,))
-    config = replace(CONFIG, mode="probe", interventions=("none",), policies=("uniform",), seeds=2, probe=head)
+    config = replace(CONFIG, mode="probe", encoders=("tiny",), interventions=("none",), policies=("uniform",))
+    config = replace(config, probe=head)
     result = run_sweep(data, config, tmp_path)
     assert [(row["seed"], row["accuracy"], row["steps"]) for row in result.rows] == [(0, 1.0, 20), (1, 1.0, 20)]
     again = run_sweep(data, replace(config, budgets=("4", "13")), tmp_path)

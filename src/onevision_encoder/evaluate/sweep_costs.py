@@ -26,6 +26,7 @@ from onevision_encoder.evaluate.datasets import DataSet, Example
 from onevision_encoder.evaluate.features import source_of
 from onevision_encoder.evaluate.sweep_config import SweepConfig, TokenPlan, token_plans
 from onevision_encoder.evaluate.sweep_ledger import Ledger, digest_of
+from onevision_encoder.evaluate.sweep_specs import EncoderSpec
 from onevision_encoder.evaluate.token_making import windowed
 from onevision_encoder.evaluate.tuning_config import TuneConfig
 
@@ -54,6 +55,7 @@ class _Task:
     tuning: TuneConfig
     examples: tuple[Example, ...]
     device: str
+    frozen: EncoderSpec | None = None
 
 
 def measure_costs(
@@ -91,13 +93,17 @@ def count_costs(config: SweepConfig, how: CostConfig) -> int:
 
 
 def _tasks(config: SweepConfig, how: CostConfig, examples: tuple[Example, ...]) -> Iterator[tuple[_Task, str]]:
-    encoders = [(config.tuned(spec), spec.name) for spec in config.encoder_specs]
+    loaded = config.mode == "probe"
+    encoders: list[tuple[TuneConfig, str, EncoderSpec | None]] = [
+        (config.tune if loaded else config.tuned(spec), spec.name, spec if loaded else None)
+        for spec in config.encoder_specs
+    ]
     if how.big is not None:
         published = TuneConfig(preset=how.big, rope_mode="pairwise", place_waves=0, attention="sdpa")
-        encoders.append((published, f"big:{how.big}"))
+        encoders.append((published, f"big:{how.big}", None))
     for plan in token_plans(config):
-        for tuning, name in encoders:
-            yield _Task(plan=plan, tuning=tuning, examples=examples, device=how.device), name
+        for tuning, name, frozen in encoders:
+            yield _Task(plan=plan, tuning=tuning, examples=examples, device=how.device, frozen=frozen), name
 
 
 def _spread(examples: Sequence[Example], count: int) -> tuple[Example, ...]:
@@ -123,6 +129,7 @@ def measured(task: _Task) -> dict[str, Any]:
     """What the task costs in this process; meant to be a fresh one."""
     import torch
 
+    from onevision_encoder.evaluate.sweep_probe import frozen
     from onevision_encoder.evaluate.tuning_model import scratch_encoder
     from onevision_encoder.model import embed_tokens
     from onevision_encoder.tokens import ClipReading
@@ -145,7 +152,10 @@ def measured(task: _Task) -> dict[str, Any]:
                 tokens = variant.reading.tokens()
                 gather_ms = 1000 * (time.thread_time() - start)
                 if model is None:
-                    model = scratch_encoder(task.tuning, tokens.patch).to(task.device).train(False)
+                    made = (
+                        scratch_encoder(task.tuning, tokens.patch) if task.frozen is None else frozen(task.frozen).model
+                    )
+                    model = made.to(task.device).train(False)
                 start = _clock(on_gpu)
                 embed_tokens(model, tokens, return_tokens=True)
                 tries.append((variant.decode_ms, variant.select_ms + gather_ms, 1000 * (_clock(on_gpu) - start)))
