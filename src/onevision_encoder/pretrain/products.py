@@ -1,0 +1,55 @@
+"""Products of embeddings and rows, with float32 (or float64) sums, in the precision that a bank asks for.
+
+Axes: M, N rows of either side, D what is summed over, K rows of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.pretrain.bank_config import Precision
+
+
+@contextmanager
+def plain_products(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Products inside are those of :func:`product`: no autocast, and no float32 precision that someone set globally.
+
+    On CPUs torch's "medium" is what bfloat16 asks for: inputs rounded to it, float32 sums and results, by the
+    matrix unit where there is one. Its setting is put back at the end.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" and device.type == "cpu" else "highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def product(a_MD: Tensor, b_DN: Tensor, precision: Precision, out: Tensor | None = None) -> Tensor:
+    """``a @ b``, in the dtype of ``a``; ``out`` is overwritten.
+
+    float32: as torch multiplies. bfloat16: both sides are rounded to bfloat16 and sums stay float32. On a GPU that is
+    one product with float32 results. On a CPU ``plain_products`` lets the matrix unit do it; without one the rounding
+    is done here, which costs what float32 costs.
+    """
+    if precision == "float32" or a_MD.dtype == torch.float64:
+        return torch.mm(a_MD, b_DN, out=out) if out is not None else torch.mm(a_MD, b_DN)
+    if a_MD.device.type == "cuda":
+        result = _cuda_product(a_MD.bfloat16(), b_DN.bfloat16())
+        return out.copy_(result) if out is not None else result
+    a_MD, b_DN = a_MD.bfloat16().float(), b_DN.bfloat16().float()
+    return torch.mm(a_MD, b_DN, out=out) if out is not None else torch.mm(a_MD, b_DN)
+
+
+def _cuda_product(a_MD: Tensor, b_DN: Tensor) -> Tensor:
+    try:
+        return torch.mm(a_MD, b_DN, out_dtype=torch.float32)  # type: ignore[call-overload, no-any-return, unused-ignore]
+    except TypeError as error:
+        allowed = "float32: this torch has no bfloat16 products with float32 results (2.8 and later do)"
+        raise InvalidArgumentError("precision", "bfloat16", allowed) from error
