@@ -228,15 +228,15 @@ import json, sys, torch
 sys.path[:0] = {path!r}
 from onevision_encoder.pretrain import BankConfig, ConceptBank
 torch.set_num_threads(1)
-def peak():
-    return 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+def held(what):
+    return 1024 * int(open("/proc/self/status").read().split(what)[1].split()[0])
 small = ConceptBank("object", BankConfig(classes=9000, sample_rate=1.0), 512)
 step = lambda bank: bank(torch.randn(512, 512, requires_grad=True), torch.randint(0, 9000, (512, 4)), step=0)
 step(small).loss.backward()
-before = peak()
+before = held("VmRSS:")
 bank = ConceptBank("object", BankConfig(classes=200_000, sample_rate=1.0), 512)
 step(bank).loss.backward()
-print(json.dumps([before, peak(), 2 * bank.rows.numel() * 4]))
+print(json.dumps([before, held("VmHWM:"), 2 * bank.rows.numel() * 4]))
 """
 
 

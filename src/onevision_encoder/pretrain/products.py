@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.model.precision import native_bf16_unit
 from onevision_encoder.pretrain.bank_config import Precision
 
 
@@ -35,15 +36,16 @@ def product(a_MD: Tensor, b_DN: Tensor, precision: Precision, out: Tensor | None
     """``a @ b``, in the dtype of ``a``; ``out`` is overwritten.
 
     float32: as torch multiplies. bfloat16: both sides are rounded to bfloat16 and sums stay float32. On a GPU that is
-    one product with float32 results. On a CPU ``plain_products`` lets the matrix unit do it; without one the rounding
-    is done here, which costs what float32 costs.
+    one product with float32 results. On a CPU ``plain_products`` lets the matrix unit do it; where there is none the
+    rounding is done here, which costs more than float32 does and is there for comparison.
     """
     if precision == "float32" or a_MD.dtype == torch.float64:
         return torch.mm(a_MD, b_DN, out=out) if out is not None else torch.mm(a_MD, b_DN)
     if a_MD.device.type == "cuda":
         result = _cuda_product(a_MD.bfloat16(), b_DN.bfloat16())
         return out.copy_(result) if out is not None else result
-    a_MD, b_DN = a_MD.bfloat16().float(), b_DN.bfloat16().float()
+    if native_bf16_unit() is None:
+        a_MD, b_DN = a_MD.bfloat16().float(), b_DN.bfloat16().float()
     return torch.mm(a_MD, b_DN, out=out) if out is not None else torch.mm(a_MD, b_DN)
 
 
