@@ -80,14 +80,15 @@ def sampled_by_hand(case, seed=5, name="object"):
     return chosen
 
 
-def dense_loss(case, embeddings, rows, labels, chosen):
-    """The formula, sample by sample, positive by positive."""
+def dense_losses(case, embeddings, rows, labels, chosen):
+    """The formula, sample by sample, positive by positive; None where a sample has no label."""
     cosines = functional.normalize(embeddings, dim=1) @ functional.normalize(rows, dim=1).T
     scale, margin, tau = case.config.scale, case.config.margin, case.config.filter
     losses = []
     for cosine, row in zip(cosines, labels.tolist(), strict=True):
         positives = {label for label in row if label >= 0}
         if not positives:
+            losses.append(None)
             continue
         negatives = [n for n in chosen if n not in positives and (tau is None or cosine[n].item() <= tau)]
         parts = []
@@ -95,6 +96,11 @@ def dense_loss(case, embeddings, rows, labels, chosen):
             own = (scale * (cosine[positive] - margin)).exp()
             parts.append(-(own / (own + (scale * cosine[negatives]).exp().sum())).log())
         losses.append(torch.stack(parts).mean())
+    return losses
+
+
+def dense_loss(case, embeddings, rows, labels, chosen):
+    losses = [loss for loss in dense_losses(case, embeddings, rows, labels, chosen) if loss is not None]
     return torch.stack(losses).mean() if losses else 0 * embeddings.sum()
 
 
@@ -117,8 +123,11 @@ def dense_truth(case):
     chosen = sampled_by_hand(case)
     loss = dense_loss(case, embeddings, rows, labels, chosen)
     loss.backward()
+    with torch.no_grad():
+        each = [torch.nan if x is None else x for x in dense_losses(case, embeddings, rows, labels, chosen)]
     return {
         "loss": loss.detach(),
+        "each": torch.tensor(each, dtype=torch.float64).split(list(case.sizes)),
         "accuracy": dense_accuracy(embeddings.detach(), rows.detach(), labels, chosen),
         "labelled": int((labels >= 0).any(1).sum()),
         "embeddings": embeddings.grad.split(list(case.sizes)),

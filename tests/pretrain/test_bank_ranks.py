@@ -87,6 +87,7 @@ def losses(rank, world):
         rows = None if bank.rows.grad is None else bank.rows.grad.to_dense()
         found[name] = {
             "loss": result.loss.detach(),
+            "each": result.loss_B,
             "accuracy": result.accuracy.item(),
             "labelled": result.labelled,
             "embeddings": embeddings.grad,
@@ -107,8 +108,12 @@ def worker(rank, world, place, ways):
         norms = learn(model, bank, [rank])
         state = {name.removeprefix("module."): whole(p).detach() for name, p in model.named_parameters()}
         found[how] = {"norms": norms, "encoder": state, "bank": bank.full_state()}
-    half = make_bank(LEARNING, group=[dist.new_group([r]) for r in range(world)][rank])
-    found["alone"] = half.row_range
+    groups = [dist.new_group([r]) for r in range(world)]
+    found["alone"] = make_bank(LEARNING, group=groups[rank]).row_range
+    try:
+        make_bank(LEARNING, group=groups[1 - min(rank, 1)])
+    except InvalidArgumentError as error:
+        found["outside"] = str(error)
     torch.save(found, f"{place}/{rank}.pt")
     dist.barrier()
     os._exit(0)  # taking DDP and gloo apart can lock up: their thread wants the GIL that waits for it (torch 2.13)
@@ -143,6 +148,8 @@ def test_ranks_equal_one_dense_process(world, name, request):
     torch.testing.assert_close(rows, truth["rows"], rtol=1e-6, atol=1e-9)
     for rank, one in enumerate(found):
         torch.testing.assert_close(one["loss"], truth["loss"].double(), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(one["each"], truth["each"][rank], rtol=1e-6, atol=1e-9, equal_nan=True)
+        assert not one["each"].requires_grad
         assert one["accuracy"] == pytest.approx(truth["accuracy"], nan_ok=True)
         assert one["labelled"] == truth["labelled"]
         # times the ranks, because DDP and FSDP average
@@ -197,7 +204,9 @@ def test_an_error_of_one_rank_is_one_of_all(world, request):
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_group_of_one_owns_all_rows(world, request):
-    assert all(one["alone"] == (0, 53) for one in request.getfixturevalue(world))
+    for one in request.getfixturevalue(world):
+        assert one["alone"] == (0, 53)
+        assert "this process is in" in one["outside"]
 
 
 def test_sampled_classes_do_not_depend_on_the_number_of_ranks():
