@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -118,21 +119,41 @@ def test_bfloat16_products_are_those_of_rounded_inputs():
         assert (exact - rounded).norm() < 0.01 * exact.norm()
 
 
-def test_products_do_not_heed_autocast_or_global_precision():
-    case = cases(1)["sampled 0.4, filter"]
-    embeddings, labels = (x.float() if x.is_floating_point() else x for x in case.batch(0))
-    bank = make_bank(case).float()
-    bank(embeddings, labels, step=0).loss.backward()
-    wanted = bank.rows.grad.to_dense()
-    bank.rows.grad = None
-    torch.set_float32_matmul_precision("medium")
+@contextmanager
+def coarse_products(way):
+    """All that one can set so that torch rounds products."""
+    if way == "new names":
+        matmul = torch.backends.mkldnn.matmul
+        before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
+    else:
+        torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            bank(embeddings, labels, step=0).loss.backward()
-        assert torch.get_float32_matmul_precision() == "medium"
+            yield
+        if way == "new names":
+            assert matmul.fp32_precision == "bf16"
+        else:
+            assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_float32_matmul_precision("highest")
-    assert torch.equal(bank.rows.grad.to_dense(), wanted)
+        if way == "new names":
+            matmul.fp32_precision = before
+        else:
+            torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("way", ["old names", "new names"])
+def test_products_do_not_heed_autocast_or_global_precision(way):
+    if way == "new names" and not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip(f"torch {torch.__version__} has no torch.backends.mkldnn.matmul")
+    bank = ConceptBank("object", BankConfig(classes=300, sample_rate=1.0, precision="float32"), 64)
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(64, 64, generator=generator)
+    labels = torch.randint(0, 300, (64, 2), generator=generator)
+    bank(embeddings, labels, step=0).loss.backward()
+    wanted, bank.rows.grad = bank.rows.grad, None
+    with coarse_products(way):
+        bank(embeddings, labels, step=0).loss.backward()
+    assert torch.equal(bank.rows.grad, wanted)
 
 
 def test_half_precision_embeddings_get_a_gradient_of_their_own_dtype():
