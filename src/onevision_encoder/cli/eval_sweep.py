@@ -108,7 +108,6 @@ class Sweep:
     @property
     def config(self) -> SweepConfig:
         """What decides the figures."""
-        parts = {"sampling": self.sampling, "sizing": self.sizing, "times": self.times}
         return SweepConfig(
             policies=self.policies,
             budgets=self.budgets,
@@ -121,7 +120,12 @@ class Sweep:
             resamples=self.resamples,
             tune=self.tune,
             probe=ProbeConfig(head=self.head, epochs=self.probe_epochs, seeds=self.seeds, folds=self.folds),
-            reading=TokenizeConfig(signals=SignalConfig(on_damage=self.on_damage), **parts),
+            reading=TokenizeConfig(
+                sampling=self.sampling,
+                sizing=self.sizing,
+                signals=SignalConfig(on_damage=self.on_damage),
+                times=self.times,
+            ),
         )
 
     @property

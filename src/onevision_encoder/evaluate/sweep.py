@@ -112,10 +112,10 @@ def run_sweep(
             shop.refused = make_tokens_of(shop, [p for p in plans if p.config], jobs, progress)
         pending = [job for job in todo if any(digest_of_cell(shop, job, spec) in missing for spec in job.tested)]
         progress.stage("training", len(missing))
-        for rows in _all_rows(shop, bundles(config, pending), missing, jobs):
-            for row in rows:
+        for done in _all_rows(shop, bundles(config, pending), missing, jobs):
+            for row in done:
                 _keep(ledger, row)
-            progress.tick(len(rows))
+            progress.tick(len(done))
     rows = tuple(ledger.rows[digest] for digest in wanted if digest in ledger)
     videos = {row["videos"]: ledger.rows[f"videos:{row['videos']}"]["names"] for row in rows if row["videos"]}
     run = {"found": len(wanted) - len(missing), "dropped": ledger.dropped, "processes": jobs}

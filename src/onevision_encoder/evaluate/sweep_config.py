@@ -103,11 +103,12 @@ class SweepConfig:
         return replace(self.tune, preset=encoder.model, **encoder.overrides)
 
     def _parsed(self, name: str) -> Sequence[PolicySpec | EncoderSpec | InterventionSpec]:
-        return {
+        parsed: dict[str, Sequence[PolicySpec | EncoderSpec | InterventionSpec]] = {
             "policies": self.policy_specs,
             "encoders": self.encoder_specs,
             "interventions": self.intervention_specs,
-        }[name]
+        }
+        return parsed[name]
 
     @property
     def policy_specs(self) -> tuple[PolicySpec, ...]:

@@ -75,7 +75,7 @@ def measure_costs(
     examples = _spread(data.of("test") or list(data.examples), how.clips)
     rows = []
     for task, variant in _tasks(config, how, examples):
-        key = {"version": __version__, "variant": variant, "plan": task.plan.name, "device": how.device}
+        key: dict[str, Any] = {"version": __version__, "variant": variant, "plan": task.plan.name, "device": how.device}
         key |= {"clips": [e.id for e in examples], "data": data.name, "train": asdict(task.tuning)}
         key["tokenize"] = None if task.plan.config is None else task.plan.config.as_dict()
         digest = digest_of(key)
@@ -155,7 +155,8 @@ def measured(task: _Task) -> dict[str, Any]:
                     made = (
                         scratch_encoder(task.tuning, tokens.patch) if task.frozen is None else frozen(task.frozen).model
                     )
-                    model = made.to(task.device).train(False)
+                    torch.nn.Module.to(made, task.device)
+                    model = made.train(False)
                 start = _clock(on_gpu)
                 embed_tokens(model, tokens, return_tokens=True)
                 tries.append((variant.decode_ms, variant.select_ms + gather_ms, 1000 * (_clock(on_gpu) - start)))

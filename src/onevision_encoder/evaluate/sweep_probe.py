@@ -16,7 +16,8 @@ from onevision_encoder.evaluate.feature_cache import FeatureCache
 from onevision_encoder.evaluate.features import FeatureReader
 from onevision_encoder.evaluate.heads import pooled_only
 from onevision_encoder.evaluate.metrics import rank_of_truth
-from onevision_encoder.evaluate.probe import ProbeResult, run_probe
+from onevision_encoder.evaluate.probe import run_probe
+from onevision_encoder.evaluate.probe_report import ProbeResult
 from onevision_encoder.evaluate.splits import make_folds
 from onevision_encoder.evaluate.sweep_cells import Shop, digest_of_cell, empty_row, one_thread
 from onevision_encoder.evaluate.sweep_config import Job

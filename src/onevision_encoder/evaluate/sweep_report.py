@@ -98,8 +98,8 @@ def series_of(report: Entry) -> list[Series]:
 
 
 def _total_ms(cost: Entry | None) -> float | None:
-    parts = [None if cost is None else cost[name] for name in ("decode_ms", "select_ms", "encode_ms")]
-    return None if any(part is None for part in parts) else float(sum(parts))
+    parts: list[Any] = [None if cost is None else cost[name] for name in ("decode_ms", "select_ms", "encode_ms")]
+    return None if None in parts else float(sum(parts))
 
 
 def as_markdown(report: Entry) -> str:
