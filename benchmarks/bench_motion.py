@@ -11,7 +11,7 @@ Parts:
 main: every policy at 64, 128 and 256 of 1,024 tokens on the development family of the motion suite.
 providers: who computes the signals, on clips that all of them can read (H.264 and MPEG-4).
 interventions: the paper's three, at test time and trained with.
-ablations: choices of the codec policy, one by one. rope: the encoder's RoPE.
+ablations: choices of the codec policy, one by one. rope: the encoder's positions.
 pans: camera compensation where every camera pans.
 fight: real clips, --fight FOLDER, five folds.
 held_out: main on the held-out family; needs --final.
@@ -42,7 +42,9 @@ from onevision_encoder.tokens import TokenizeConfig
 SUITE = MotionSuite(clips_per_class=(200, 20, 50))
 READING = TokenizeConfig.of(num_frames=16, max_patches=64)
 """16 frames of 112 x 112 pixels, 8 x 8 patches each: 1,024 tokens to choose from."""
-TUNE = TuneConfig(steps=1200, precision="bfloat16")
+TUNE = TuneConfig(
+    steps=1000, precision="bfloat16", pool="mean", rope_mode="pairwise", place_waves=8, place_std=1.5
+)
 FIGHT_TUNE = replace(TUNE, steps=600)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
@@ -63,9 +65,9 @@ def _sweep(policies: tuple[str, ...], budgets: tuple[str, ...] = ONE, **more: An
     return SweepConfig(policies=policies, budgets=budgets, **options)
 
 
-def _variants(*options: str) -> tuple[str, ...]:
-    """Both codec policies, as they are and with each option."""
-    return tuple(f"{policy}{option}" for policy in CODEC for option in ("", *(f",{o}" for o in options)))
+def _variants(policies: tuple[str, ...], *options: str) -> tuple[str, ...]:
+    """Policies as they are and with each option."""
+    return tuple(f"{policy}{option}" for policy in policies for option in ("", *(f",{o}" for o in options)))
 
 
 def declared(final: bool) -> dict[str, Part]:
@@ -77,7 +79,7 @@ def declared(final: bool) -> dict[str, Part]:
     choices += ("scope=chunk", "interval=frame")
     return {
         "interventions": Part(
-            config=_sweep((*CODEC, "uniform"), interventions=(*disturbed, *trained)),
+            config=_sweep(("codec:fused", "uniform"), interventions=(*disturbed, *trained)),
             heading="The paper's interventions",
         ),
         "main": Part(config=main, heading="Policies at equal budgets, development family"),
@@ -89,15 +91,15 @@ def declared(final: bool) -> dict[str, Part]:
             heading="Who computes the signals, clips of H.264 and MPEG-4",
         ),
         "ablations": Part(
-            config=_sweep(_variants(*choices), reference="codec:fused"),
+            config=_sweep(_variants(("codec:fused",), *choices), reference="codec:fused"),
             heading="Choices of the codec policy, one by one",
         ),
         "rope": Part(
-            config=_sweep((*CODEC, "uniform"), encoders=("mite", "mite,rope_mode=pairwise")),
-            heading="The encoder's rotary positions: a true rotation, or the operator of the published weights",
+            config=_sweep(("codec:fused", "uniform"), encoders=("mite", "mite,rope_mode=rotary", "mite,place_waves=0")),
+            heading="The encoder's positions: the published RoPE with places, a true rotation with places, RoPE alone",
         ),
         "pans": Part(
-            config=_sweep((*_variants("camera=none"), "codec:frame_difference", "uniform"), reference="codec:fused"),
+            config=_sweep((*_variants(CODEC, "camera=none"), "codec:frame_difference", "uniform"), reference="codec:fused"),
             suite=replace(SUITE, nuisances=("pan",)),
             heading="Camera compensation where cameras pan",
         ),
