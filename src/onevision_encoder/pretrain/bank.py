@@ -31,11 +31,13 @@ class BankLoss:
         accuracy: scalar without, the share of labelled samples that are nearer to one of their positives than to
             every other sampled class (also those that the filter leaves out of the loss); NaN where there are none.
         labelled: samples of all ranks that have a label.
+        loss_B: without gradient, the loss of each sample of this rank; NaN where it has no label.
     """
 
     loss: Tensor
     accuracy: Tensor
     labelled: int
+    loss_B: Tensor
 
 
 class ConceptBank(nn.Module):
@@ -108,7 +110,8 @@ class ConceptBank(nn.Module):
             unit_BD = functional.normalize(embeddings_BD[there_B].to(self.rows.dtype), dim=1, eps=EPS)
         if total == 0:
             nan = torch.full((), torch.nan, dtype=self.rows.dtype, device=self.rows.device)
-            return BankLoss(loss=unit_BD.sum(), accuracy=nan, labelled=0)  # of no rows: 0, and still of the graph
+            loss = unit_BD.sum()  # of no rows: 0, and still of the graph
+            return BankLoss(loss=loss, accuracy=nan, labelled=0, loss_B=nan.expand(len(labels_BP)))
         mine_BP = functional.pad(labels_BP[there_B], (0, columns - labels_BP.shape[1]), value=-1)
         batch = Batch(
             config=self.config,
@@ -118,8 +121,11 @@ class ConceptBank(nn.Module):
             rows=self.row_range,
             sampled_S=self.sampled(step),
         )
-        loss, accuracy = ClusterDiscrimination.apply(unit_BD, self.rows, batch)  # type: ignore[no-untyped-call]
-        return BankLoss(loss=loss, accuracy=accuracy, labelled=total)
+        loss, accuracy, loss_N = ClusterDiscrimination.apply(unit_BD, self.rows, batch)  # type: ignore[no-untyped-call]
+        start = sum(counts[: self.group.rank])
+        loss_B = loss_N.new_full((len(labels_BP),), torch.nan)
+        loss_B[there_B] = loss_N[start : start + counts[self.group.rank]]
+        return BankLoss(loss=loss, accuracy=accuracy, labelled=total, loss_B=loss_B)
 
     def sampled(self, step: int) -> Tensor | None:
         """Rows of this rank that are sampled in a step, ascending int64 [S] from 0; None = all of them."""

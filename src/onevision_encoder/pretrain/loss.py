@@ -72,14 +72,14 @@ class _Pairs:
 
 
 class ClusterDiscrimination(torch.autograd.Function):
-    """``(loss, accuracy) = apply(embeddings_BD, rows_LD, batch)``.
+    """``(loss, accuracy, loss_N) = apply(embeddings_BD, rows_LD, batch)``; loss_N of each labelled sample of all ranks.
 
     Embeddings are already normalised, rows are not. Gradients: of rows, that of the loss, sparse where rows are
     sampled; of embeddings, that of the loss times the number of ranks, because data parallelism then averages.
     """
 
     @staticmethod
-    def forward(ctx: Any, embeddings_BD: Tensor, rows_LD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, embeddings_BD: Tensor, rows_LD: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         config, group = batch.config, batch.group
         with plain_products(rows_LD.device, config.precision):
             e_ND = group.gather(embeddings_BD.detach(), batch.sizes)
@@ -91,15 +91,15 @@ class ClusterDiscrimination(torch.autograd.Function):
         packed = group.add_up(torch.cat([sum_N, cos_NP.flatten()]))  # each cosine has one owner; elsewhere it is 0
         sum_N, cos_NP = packed[: len(e_ND)], packed[len(e_ND) :].view_as(cos_NP)
         total_N = _finite(overall_2N[0]) + sum_N.log()  # A of the module's formula
-        loss, accuracy, slope_NP = _of_positives(config, batch.labels_NP, cos_NP, total_N, overall_2N[1])
+        loss_N, accuracy, slope_NP = _of_positives(config, batch.labels_NP, cos_NP, total_N, overall_2N[1])
         ctx.save_for_backward(e_ND, rows_LD, norms_S, total_N, slope_NP, cos_NP)
         ctx.batch, ctx.pairs, ctx.chunk = batch, pairs, chunk
-        ctx.mark_non_differentiable(accuracy)
-        return loss, accuracy
+        ctx.mark_non_differentiable(accuracy, loss_N)
+        return loss_N.mean(), accuracy, loss_N
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         e_ND, rows_LD, norms_S, total_N, slope_NP, cos_NP = ctx.saved_tensors
         batch: Batch = ctx.batch
         slopes = _Slopes(slope_NP * (grad * batch.config.scale), total_N, cos_NP, norms_S)
@@ -197,14 +197,14 @@ def _read(
 def _of_positives(
     config: BankConfig, labels_NP: Tensor, cos_NP: Tensor, total_N: Tensor, rival_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss; share of samples whose best positive has a higher cosine than all their negatives; slope of the loss
+    """Loss of each sample; share of samples whose best positive has a higher cosine than all their negatives; slope of the loss
     along A - s(cos_p - m) [N, P]."""
     there_NP = labels_NP >= 0
     share_NP = there_NP / (there_NP.sum(1, keepdim=True) * len(labels_NP)).to(cos_NP.dtype)
     excess_NP = total_N[:, None] - config.scale * (cos_NP - config.margin)
-    loss = -(functional.logsigmoid(-excess_NP) * share_NP).sum()
+    loss_N = -(functional.logsigmoid(-excess_NP) * share_NP).sum(1) * len(labels_NP)
     best_N = cos_NP.masked_fill(~there_NP, -torch.inf).amax(1)
-    return loss, (best_N > rival_N).to(cos_NP.dtype).mean(), torch.sigmoid(excess_NP) * share_NP
+    return loss_N, (best_N > rival_N).to(cos_NP.dtype).mean(), torch.sigmoid(excess_NP) * share_NP
 
 
 def _pull(
