@@ -61,13 +61,12 @@ class MadeStream:
     def __init__(self, batch: int, rank: int, world: int, image_size: int) -> None:
         self.batch, self.rank, self.world, self.image_size = batch, rank, world, image_size
         self.drawn = 0
-        self.poison: int | None = None
 
     def __next__(self) -> MadeBatch:
         share = self.batch // self.world
         first = self.drawn + share * self.rank
         self.drawn += self.batch
-        return batch_of(range(first, first + share), self.image_size // PATCH, self.poison)
+        return batch_of(range(first, first + share), self.image_size // PATCH)
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn": self.drawn}
@@ -76,7 +75,7 @@ class MadeStream:
         self.drawn = state["drawn"]
 
 
-def batch_of(numbers: range, side: int, poison: int | None = None) -> MadeBatch:
+def batch_of(numbers: range, side: int) -> MadeBatch:
     labels = {"object": np.full((len(numbers), 2), -1), "motion": np.full((len(numbers), 1), -1)}
     patches, positions, infos = [], [], []
     for i, n in enumerate(numbers):
@@ -89,7 +88,7 @@ def batch_of(numbers: range, side: int, poison: int | None = None) -> MadeBatch:
         grid = np.stack(np.meshgrid(range(frames), range(side), range(side), indexing="ij"), -1).reshape(-1, 3)
         noise = rng.integers(0, 60, (len(grid), 3 * PATCH**2))
         patches.append((noise + 20 * kind + 10 * kind * grid[:, :1] + 3 * grid[:, 2:]).clip(0, 255).astype(np.uint8))
-        positions.append(grid.astype(np.float32) * (np.nan if n == poison else 1))
+        positions.append(grid.astype(np.float32))
         time = np.arange(frames)
         infos.append(
             ClipInfo(
@@ -105,8 +104,8 @@ def batch_of(numbers: range, side: int, poison: int | None = None) -> MadeBatch:
     whole = np.concatenate(positions)
     tokens = PatchTokens(
         patches_ND=np.concatenate(patches),
-        positions_N3=np.nan_to_num(whole).astype(np.int32),
-        model_positions_N3=np.nan_to_num(whole),
+        positions_N3=whole.astype(np.int32),
+        model_positions_N3=whole,
         score_N=np.zeros(len(whole), np.float32),
         kind_N=np.zeros(len(whole), np.uint8),
         cu_seqlens=np.cumsum([0, *counts]).astype(np.int32),

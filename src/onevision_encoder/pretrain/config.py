@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.pretrain.augment import AugmentConfig
 from onevision_encoder.pretrain.bank_config import BankConfig
 from onevision_encoder.pretrain.schedule import ScheduleConfig
+from onevision_encoder.selection.budget import parse_budget
 
 ParallelMode = Literal["auto", "ddp", "fsdp2"]
 Precision = Literal["float32", "bfloat16"]
 VIDEO_MODES = ("codec", "frames", "tiled")
+TEXT, MOTION = "text", "motion"
+"""Names of the banks whose classes are words, and what happens in videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +41,16 @@ class SourceConfig:
     """One corpus of shards (see ``ove corpus build``)."""
 
     path: str
-    """Folder of the shards."""
-    probability: float = 1.0
-    """Share of the samples that come from it, in proportion to the others'."""
-    banks: tuple[str, ...] = ("object",)
-    """Banks whose labels are read for its samples."""
-    modes: tuple[str, ...] = ()
-    """Of its videos, which stored modes are drawn. None: all of ``modes`` of the data."""
+    """Folder of the corpus."""
+    weight: float = 1.0
+    """How often it is drawn from, relative to the others."""
+    kind: Literal["image", "video"] = "image"
+    """What it holds; only the dry run looks at it, which has no corpus to look into."""
 
     def __post_init__(self) -> None:
-        _require_finite("probability", self.probability, above=0)
-        if not self.banks:
-            raise InvalidArgumentError("banks", self.banks, f"the banks that {self.path} has labels for")
+        _require_finite("weight", self.weight, above=0)
+        if self.kind not in ("image", "video"):
+            raise InvalidArgumentError("kind", self.kind, "image or video")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +61,35 @@ class DataConfig:
     batch_size: int = 32
     """Samples of a micro-batch over all ranks; a whole number for each rank."""
     modes: Mapping[str, float] = field(default_factory=lambda: {"codec": 0.5, "frames": 0.375, "tiled": 0.125})
-    """How often a video is read in each mode, in proportion."""
-    budget: float | tuple[float, float] = 0.125
-    """Share of a clip's patches that is read (0.031 to 0.25 in the paper), or a range that is drawn from per batch."""
+    """How often a video is read in each mode, relative to the others."""
+    budget: str | int | tuple[str | int, str | int] = "12.5%"
+    """Patches that are read of a clip: a share of all ("3.1%" to "25%" in the paper), a number, or two of a kind to
+    draw between for every batch."""
     image_sizes: Mapping[str, int] = field(default_factory=lambda: {"0": 224})
     """Side of pictures in pixels, from which share of the run on: {"0": 224, "0.8": 448} ends at 448."""
-    max_labels: int = 10
-    """Labels of a sample that are used for a bank, at most."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """What is changed at random."""
+    vocabulary: str | None = None
+    """File of the words that are the classes of bank text; its labels then follow the crop. None: labels of bank text
+    are read like any other's."""
+    missing_labels: Literal["error", "none"] = "error"
+    """A sample without labels in a corpus that has labels of the bank. none: it counts as unlabelled."""
+    window: int = 4
+    """Shards of a corpus that are shuffled together."""
+    workers: int = 0
+    """Threads of a rank that read ahead; 0 reads between steps. Changes nothing but the time."""
 
     def __post_init__(self) -> None:
         _require_whole("batch_size", self.batch_size)
-        _require_whole("max_labels", self.max_labels)
         unknown = sorted(set(self.modes) - set(VIDEO_MODES))
         if unknown or not self.modes or min(self.modes.values()) < 0 or sum(self.modes.values()) <= 0:
             raise InvalidArgumentError("modes", dict(self.modes), f"proportions of {', '.join(VIDEO_MODES)}")
-        low, high = self.budget_range
-        if not 0 < low <= high <= 1:
-            raise InvalidArgumentError("budget", self.budget, "a share above 0 and at most 1, or a range (low, high)")
+        for budget in self.budget_range:
+            parse_budget(budget)
         self.size_schedule()
 
     @property
-    def budget_range(self) -> tuple[float, float]:
+    def budget_range(self) -> tuple[str | int, str | int]:
         return self.budget if isinstance(self.budget, tuple) else (self.budget, self.budget)
 
     def size_schedule(self) -> list[tuple[float, int]]:
@@ -235,10 +245,8 @@ class PretrainConfig:
                 raise InvalidArgumentError("banks", name, "names of letters, digits and _")
         if foreign := sorted(set(self.bank_init) - set(self.banks)):
             raise InvalidArgumentError("bank_init", foreign, f"banks of this run: {', '.join(self.banks)}")
-        for source in self.data.sources:
-            if missing := sorted(set(source.banks) - set(self.banks)):
-                allowed = f"banks of this run ({', '.join(self.banks)}), for {source.path}"
-                raise InvalidArgumentError("sources.banks", missing, allowed)
+        if self.data.vocabulary is not None and TEXT not in self.banks:
+            raise InvalidArgumentError("data.vocabulary", self.data.vocabulary, f"None without a bank named {TEXT}")
         self.encoder_config()
 
     def encoder_config(self) -> Any:

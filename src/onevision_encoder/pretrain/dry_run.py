@@ -9,12 +9,15 @@ from typing import Any
 import torch
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.pretrain.config import PretrainConfig
+from onevision_encoder.pretrain.config import MOTION, TEXT, PretrainConfig
 from onevision_encoder.pretrain.flops import bank_flops, forward_flops, training_flops
 from onevision_encoder.pretrain.memory import Memory, activations, bank_memory, encoder_memory
+from onevision_encoder.selection.budget import parse_budget
 
-VIDEO_GRID = 64
-"""Frames of a clip that a budget is a share of."""
+VIDEO_FRAMES, VIDEO_SIDE = 64, 224
+"""Frames of a clip that a budget is a share of, and their sides in pixels."""
+LABELS = {TEXT: 100}
+"""Labels of a sample in a bank; 10 in others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +63,11 @@ def dry_run(config: PretrainConfig, world: int = 1) -> DryRun:
     parts = {**encoder_memory(parameters, largest, config.parallel, world)}
     parts["activations"] = activations(shape, lengths, config.parallel, sharded=sharded)
     forward = world * forward_flops(shape, lengths)
-    for bank in config.banks.values():
+    for name, bank in config.banks.items():
         batch = config.data.batch_size
-        needs = bank_memory(bank.classes, shape.hidden_size, bank.sample_rate, batch, config.data.max_labels, world)
-        parts = {name: parts.get(name, 0) + needs.get(name, 0) for name in {*parts, *needs}}
+        labels = LABELS.get(name, 10)
+        needs = bank_memory(bank.classes, shape.hidden_size, bank.sample_rate, batch, labels, world)
+        parts = {part: parts.get(part, 0) + needs.get(part, 0) for part in {*parts, *needs}}
         forward += bank_flops(batch, int(bank.classes * bank.sample_rate), shape.hidden_size)
     step = config.optimizer.accumulate * training_flops(forward)
     return DryRun(
@@ -85,11 +89,10 @@ def sample_lengths(config: PretrainConfig, samples: int) -> list[int]:
     """Tokens of each sample of a rank's micro-batch, at most: pictures and clips in proportion to their sources."""
     patch = config.encoder_config().patch_size
     picture = (max(side for _, side in config.data.size_schedule()) // patch) ** 2
-    clip = round(config.data.budget_range[1] * VIDEO_GRID * (224 // patch) ** 2)
-    sources = config.data.sources
-    shares = [(source.probability, clip if source.modes else picture) for source in sources]
-    if not shares:
-        return [max(picture, clip if "motion" in config.banks else 0)] * samples
+    most, dense = parse_budget(config.data.budget_range[1]), VIDEO_FRAMES * (VIDEO_SIDE // patch) ** 2
+    clip = most if isinstance(most, int) else round(most * dense)
+    shares = [(source.weight, clip if source.kind == "video" else picture) for source in config.data.sources]
+    shares = shares or [(1.0, max(picture, clip) if MOTION in config.banks else picture)]
     whole = sum(share for share, _ in shares)
     lengths: list[int] = []
     for i, (share, length) in enumerate(shares):

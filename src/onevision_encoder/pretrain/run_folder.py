@@ -41,7 +41,7 @@ from onevision_encoder.tokens.files import write_atomically
 
 CONFIG, RUN, ENCODER = "config.json", "run.json", "encoder"
 FREE = ("name", "log", "checkpoint", "probe", "parallel.mode", "parallel.activation_checkpointing", "parallel.compile")
-FREE_TOO = ("parallel.timeout_seconds",)
+FREE_TOO = ("parallel.timeout_seconds", "data.workers")
 """Settings that may change where a run goes on: they do not decide what is learned."""
 
 

@@ -102,9 +102,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in inner:
             return None
         kinds = [kind for kind in inner if kind is not type(None)]
-        as_list = [kind for kind in kinds if get_origin(kind) is tuple]
-        chosen = as_list if as_list and isinstance(value, list | tuple) else [k for k in kinds if k not in as_list]
-        return _value(chosen[0], value, where)
+        return _value(_alternative(kinds, value), value, where)
     if is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]
     if origin is tuple:
@@ -119,6 +117,15 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise InvalidArgumentError(where, value, "an object")
         return {name: _value(inner[1], item, _path(where, name)) for name, item in value.items()}
     return _plain(hint, value, where)
+
+
+def _alternative(kinds: list[Any], value: Any) -> Any:
+    """Which of a union's types a value is meant for: lists for tuples, else the first that it is of, else the first."""
+    lists = [kind for kind in kinds if get_origin(kind) is tuple]
+    if lists and isinstance(value, list | tuple):
+        return lists[0]
+    plain = [kind for kind in kinds if kind not in lists]
+    return next((kind for kind in plain if isinstance(kind, type) and isinstance(value, kind)), plain[0])
 
 
 def _class(origin: Any) -> type:

@@ -11,7 +11,8 @@ import torch
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.pretrain.config import PretrainConfig
-from onevision_encoder.pretrain.feed import Feed, Stream, StreamMaker
+from onevision_encoder.pretrain.corpora_stream import mixed_stream
+from onevision_encoder.pretrain.feed import Feed, StreamMaker
 from onevision_encoder.pretrain.loop import Trainer
 from onevision_encoder.pretrain.parallel import Ranks, processes
 from onevision_encoder.pretrain.run_folder import RunFolder, export_encoder
@@ -70,11 +71,6 @@ def pretrain(
     with processes(config.parallel, device) as ranks:
         config.rank_batch(ranks.world)
         return _run(config, folder, ranks, stream or mixed_stream, resume=resume, quiet=quiet)
-
-
-def mixed_stream(config: PretrainConfig, ranks: Ranks, image_size: int) -> Stream:
-    """The stream of the corpora that a configuration names."""
-    raise NotImplementedError
 
 
 def _run(
