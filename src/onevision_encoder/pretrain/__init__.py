@@ -1,0 +1,56 @@
+"""The pretraining room: from raw media to a checkpoint that ``from_pretrained`` loads. Names load when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onevision_encoder.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from onevision_encoder.pretrain.attached_labels import LabelTable as LabelTable
+    from onevision_encoder.pretrain.attached_labels import attach_labels as attach_labels
+    from onevision_encoder.pretrain.augment import AugmentConfig as AugmentConfig
+    from onevision_encoder.pretrain.corpus import Corpus as Corpus
+    from onevision_encoder.pretrain.corpus_build import BuildReport as BuildReport
+    from onevision_encoder.pretrain.corpus_build import build_corpus as build_corpus
+    from onevision_encoder.pretrain.corpus_config import CorpusConfig as CorpusConfig
+    from onevision_encoder.pretrain.shards import index_shard as index_shard
+    from onevision_encoder.pretrain.stream import MixedStream as MixedStream
+    from onevision_encoder.pretrain.stream import TrainingBatch as TrainingBatch
+    from onevision_encoder.pretrain.stream_config import CorpusShare as CorpusShare
+    from onevision_encoder.pretrain.stream_config import StreamConfig as StreamConfig
+    from onevision_encoder.pretrain.stream_config import TextBank as TextBank
+    from onevision_encoder.pretrain.text import RapidOcrReader as RapidOcrReader
+    from onevision_encoder.pretrain.text import TextReader as TextReader
+    from onevision_encoder.pretrain.text import corpus_words as corpus_words
+    from onevision_encoder.pretrain.text import read_texts as read_texts
+    from onevision_encoder.pretrain.vocabulary import Vocabulary as Vocabulary
+    from onevision_encoder.pretrain.vocabulary import Word as Word
+    from onevision_encoder.pretrain.vocabulary import build_vocabulary as build_vocabulary
+    from onevision_encoder.pretrain.vocabulary import text_labels as text_labels
+
+_HOME = {
+    "LabelTable": "attached_labels",
+    "attach_labels": "attached_labels",
+    "AugmentConfig": "augment",
+    "Corpus": "corpus",
+    "BuildReport": "corpus_build",
+    "build_corpus": "corpus_build",
+    "CorpusConfig": "corpus_config",
+    "index_shard": "shards",
+    "MixedStream": "stream",
+    "TrainingBatch": "stream",
+    "CorpusShare": "stream_config",
+    "StreamConfig": "stream_config",
+    "TextBank": "stream_config",
+    "RapidOcrReader": "text",
+    "TextReader": "text",
+    "corpus_words": "text",
+    "read_texts": "text",
+    "Vocabulary": "vocabulary",
+    "Word": "vocabulary",
+    "build_vocabulary": "vocabulary",
+    "text_labels": "vocabulary",
+}
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
