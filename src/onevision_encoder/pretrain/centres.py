@@ -2,8 +2,8 @@
 
 Axes: k centres, D width, j parents.
 
-``centres.safetensors`` holds ``centres`` float32 [k, D], ``sizes`` int64 [k] (rows whose nearest centre it is) and, of two
-levels, ``parents`` float32 [j, D] and ``child_bounds`` int64 [j + 1]: the children of parent j are the centres
+``centres.safetensors`` holds ``centres`` float32 [k, D], ``sizes`` int64 [k] (rows whose nearest centre it is) and, of
+two levels, ``parents`` float32 [j, D] and ``child_bounds`` int64 [j + 1]: the children of parent j are the centres
 child_bounds[j]:child_bounds[j + 1]. The metadata say how they were made.
 """
 
@@ -23,6 +23,7 @@ from onevision_encoder.pretrain.feature_store import write_tensors
 from onevision_encoder.tokens.described import Form
 
 FILE = "centres.safetensors"
+METRICS = {True: "cosine", False: "euclidean"}
 
 
 class CentresFileError(OneVisionError):
@@ -35,7 +36,7 @@ FORM = Form(
     schema=1,
     tensors={"centres": np.float32, "sizes": np.int64},
     optional={"parents": np.float32, "child_bounds": np.int64},
-    fields={"spherical": bool, "provenance": dict},
+    fields={"metric": str, "provenance": dict},
 )
 
 
@@ -85,13 +86,13 @@ class Centres:
         """Write the file, or ``centres.safetensors`` in a folder, whole or not at all. Raises WriteError."""
         path = Path(path)
         path = path if path.suffix == ".safetensors" else path / FILE
-        arrays = {
+        arrays: dict[str, NDArray[Any] | None] = {
             "centres": self.centres_kD,
             "sizes": self.sizes_k,
             "parents": self.parents_jD,
             "child_bounds": self.child_bounds,
         }
-        described = {"schema": FORM.schema, "spherical": self.spherical, "provenance": dict(self.provenance)}
+        described = {"schema": FORM.schema, "metric": METRICS[self.spherical], "provenance": dict(self.provenance)}
         write_tensors(path, {name: a for name, a in arrays.items() if a is not None}, described)
         return path
 
@@ -107,7 +108,7 @@ class Centres:
             return cls(
                 centres_kD=arrays["centres"],
                 sizes_k=arrays["sizes"],
-                spherical=described["spherical"],
+                spherical=described["metric"] == METRICS[True],
                 parents_jD=arrays.get("parents"),
                 child_bounds=arrays.get("child_bounds"),
                 provenance=described["provenance"],

@@ -3,7 +3,8 @@
 Axes: n rows, m rows of a cluster, D width.
 
 Two rows are compared if they share a cluster: one of the first ``columns`` labels of each. Groups are the connected
-components of the pairs; of each the first row is kept. A pair that shares no cluster is not seen; more columns see more.
+components of the pairs; of each the first row is kept. A pair that shares no cluster is not seen; more columns see
+more.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
+from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.pretrain.feature_store import FeatureStore, open_features
 from onevision_encoder.pretrain.kmeans_rows import Rows, check_rows
-from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.pretrain.labels import InvertedIndex, LabelTable
 from onevision_encoder.tokens.files import write_atomically
 

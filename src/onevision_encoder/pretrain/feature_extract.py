@@ -30,6 +30,10 @@ from onevision_encoder.tokens.files import write_atomically
 Pool = Literal["mean", "pooled"]
 
 
+class _NoSummaryError(InvalidArgumentError):
+    """The encoder has no pooling head."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """One source: ``id`` is unique, ``path`` a video, an image or a folder of frames."""
@@ -66,7 +70,9 @@ def extract_features(
         raise InvalidArgumentError("chunk", chunk, "at least 1 source")
     ids = [item.id for item in sources]
     if not ids or len(set(ids)) != len(ids):
-        raise InvalidArgumentError("sources", f"{len(ids)} of {len(set(ids))} ids", "at least one, each with its own id")
+        raise InvalidArgumentError(
+            "sources", f"{len(ids)} of {len(set(ids))} ids", "at least one, each with its own id"
+        )
     described = {"backbone": backbone.describe(), "reading": reading.as_dict(), "pool": pool, "version": __version__}
     made_by = json.loads(json.dumps(described, default=str))
     team = joined_team()
@@ -107,7 +113,7 @@ def _work(
             rows.append(_feature(item, backbone, reading, pool))
             ids.append(item.id)
             paths.append(str(item.path))
-        except InvalidArgumentError:
+        except _NoSummaryError:
             raise  # of the call, not of this source
         except OneVisionError as error:
             failures[item.id] = f"{type(error).__name__}: {error}"
@@ -125,7 +131,7 @@ def _feature(item: Item, backbone: Backbone, reading: TokenizeConfig, pool: Pool
     encoded = backbone.encode([read_clip(source_of(item.path), reading)])
     if pool == "pooled":
         if encoded.pooled_SC is None:
-            raise InvalidArgumentError("pool", pool, f"'mean': {backbone.name} has no summary of its own")
+            raise _NoSummaryError("pool", pool, f"'mean': {backbone.name} has no summary of its own")
         feature_D = encoded.pooled_SC[0]
     else:
         feature_D = encoded.tokens_NC.float().mean(0)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,9 +40,12 @@ class FeatureStoreError(OneVisionError):
 class _Piece(Protocol):
     """One file of features."""
 
-    path: Path
-    rows: int
-    width: int
+    @property
+    def path(self) -> Path: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def width(self) -> int: ...
 
     def read(self, start: int, stop: int) -> NDArray[np.floating[Any]]: ...
 
@@ -109,7 +113,7 @@ class FeatureStore:
     @property
     def bounds(self) -> list[int]:
         """First row of each file, and the end."""
-        return np.concatenate([[0], np.cumsum([piece.rows for piece in self.pieces])]).tolist()
+        return list(accumulate((piece.rows for piece in self.pieces), initial=0))
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Float32 [stop - start, D]. Raises FeatureStoreError, naming the file."""
@@ -226,21 +230,14 @@ def _check_matrix(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
         raise FeatureStoreError(f"{path}: features are {dtype} {list(shape)}; accepted is float32 or float16 [n, D]")
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """A safetensors file, whose faults are FeatureStoreErrors."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Any:
-        try:
-            self.file = safe_open(str(self.path), framework="numpy")
-            return self.file.__enter__()
-        except (SafetensorError, OSError) as error:
-            raise FeatureStoreError(f"{self.path}: not a readable safetensors file: {error}") from error
-
-    def __exit__(self, *error: Any) -> None:
-        self.file.__exit__(*error)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise FeatureStoreError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def join_names(names: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -285,10 +282,12 @@ def write_chunk(
 def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
     """A safetensors file with JSON metadata, whole or not at all; not assembled in memory. Raises WriteError."""
     with atomic_path(path) as part:
+        mode = part.stat().st_mode
         try:
             save_file(dict(arrays), str(part), metadata={"onevision_encoder": json.dumps(metadata, sort_keys=True)})
         except SafetensorError as error:  # it wraps the system's error
             raise OSError(str(error)) from error
+        part.chmod(mode)  # it makes files that nobody else may read
 
 
 def write_index(

@@ -13,7 +13,7 @@ Screening = Literal["auto", "bf16", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class KMeansConfig:
-    """Options of :func:`~onevision_encoder.pretrain.kmeans_run.kmeans`.
+    """How centres are found.
 
     Raises:
         InvalidArgumentError: a value outside what is accepted.
@@ -26,6 +26,7 @@ class KMeansConfig:
     init: Init = "sampled"
     """First centres: rows drawn without replacement, or k-means++ among a sample of the rows."""
     seed: int = 0
+    """Of the rows that are drawn for the first centres."""
     spherical: bool = True
     """Rows and centres have length 1 (cosine); otherwise plain Euclidean."""
     tolerance: float = 0.0

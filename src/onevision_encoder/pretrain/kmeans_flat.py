@@ -30,8 +30,8 @@ class Flat:
     """Centres and how they came about.
 
     Attributes:
-        centres_kD: float32. sizes_k: int64, of these very centres. history: a row for every look at all rows: inertia of
-            the centres it was made with, empty clusters, clusters repaired after it.
+        centres_kD: float32. sizes_k: int64, of these very centres. history: a row for every update: inertia of the
+            centres before it, empty clusters among them, how many of these got a new place.
     """
 
     centres_kD: Tensor

@@ -2,8 +2,8 @@
 
 Axes: n rows, k centres, j parents, D width.
 
-One level costs n * k * D products a look; two cost n * (j + k / j) * D, and n * (j + p * k / j) * D a look of the polish
-over the p nearest parents. Parents get children in proportion to their rows.
+One level costs n * k * D products a look; two cost n * (j + k / j) * D, and n * (j + p * k / j) * D a look of the
+polish over the p nearest parents. Parents get children in proportion to their rows.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ class _Children:
 
     def _kept(self) -> dict[int, Tensor]:
         """Children that an earlier run has found."""
-        folder, done = self.progress.folder, {}
+        folder = self.progress.folder
+        done: dict[int, Tensor] = {}
         names = sorted(p.stem for p in folder.glob("children-*.safetensors")) if folder and self.team.leads else []
         for name in self.team.send_from(0, names):
             kept = self.progress.load(name)
@@ -217,7 +218,9 @@ def allocate(size_j: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     Needs k >= the parents with rows, and k <= all rows.
     """
     quota_j = k * size_j / size_j.sum()
-    count_j = np.clip(np.floor(quota_j).astype(np.int64), np.minimum(size_j, 1), size_j)
+    count_j: NDArray[np.int64] = np.minimum(
+        np.maximum(np.floor(quota_j).astype(np.int64), np.minimum(size_j, 1)), size_j
+    )
     while (short := k - int(count_j.sum())) != 0:
         open_j = count_j < size_j if short > 0 else count_j > 1
         claim_j = np.where(open_j, np.sign(short) * (quota_j - count_j), -np.inf)

@@ -91,7 +91,8 @@ class Rows:
 
 def lengths(x_BD: Tensor) -> Tensor:
     """Float64 [B]."""
-    return torch.linalg.vector_norm(x_BD, dim=1, dtype=torch.float64)
+    length_B: Tensor = torch.linalg.vector_norm(x_BD, dim=1, dtype=torch.float64)
+    return length_B
 
 
 def check_rows(rows: Rows, team: Team) -> float:

@@ -2,9 +2,9 @@
 
 Axes: n rows, k centres, P labels of a row, B rows of a chunk, D width.
 
-``labels.safetensors`` holds ``labels`` int32 [n, P] (best first, -1 = none), ``scores`` float32 [n, P] (cosine; of plain
-k-means minus the squared distance), and the ids as feature chunks do. ``index.safetensors`` is a compressed sparse row
-matrix: the rows of centre c are ``rows``[``bounds``[c] : ``bounds``[c + 1]], best first, with their ``scores``.
+``labels.safetensors`` holds ``labels`` int32 [n, P] (best first, -1 = none), ``scores`` float32 [n, P] (cosine; of
+plain k-means minus the squared distance), and the ids as feature chunks do. ``index.safetensors`` is a compressed
+sparse row matrix: the rows of centre c are ``rows``[``bounds``[c] : ``bounds``[c + 1]], best first, and ``scores``.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class LabelTable:
         require(self.scores_nP.shape == shape, "scores_nP", self.scores_nP.shape, f"{shape}")
         if self.labels_nP.size:
             lowest, highest = int(self.labels_nP.min()), int(self.labels_nP.max())
-            require(lowest >= -1 and highest < self.classes, "labels_nP", (lowest, highest), f"-1 to {self.classes - 1}")
+            require(
+                lowest >= -1 and highest < self.classes, "labels_nP", (lowest, highest), f"-1 to {self.classes - 1}"
+            )
         freeze(self)
 
     def __len__(self) -> int:
@@ -104,7 +106,12 @@ class LabelTable:
         path = Path(path)
         path = path if path.suffix == ".safetensors" else path / FILE
         id_bytes, id_bounds = join_names(self.ids)
-        arrays = {"labels": self.labels_nP, "scores": self.scores_nP, "id_bytes": id_bytes, "id_bounds": id_bounds}
+        arrays: dict[str, NDArray[Any]] = {
+            "labels": self.labels_nP,
+            "scores": self.scores_nP,
+            "id_bytes": id_bytes,
+            "id_bounds": id_bounds,
+        }
         facts = {"schema": FORM.schema, "classes": self.classes, "provenance": dict(self.provenance)}
         write_tensors(path, arrays, facts)
         return path
@@ -165,7 +172,7 @@ class InvertedIndex:
         """Write the file, or ``index.safetensors`` in a folder, whole or not at all. Raises WriteError."""
         path = Path(path)
         path = path if path.suffix == ".safetensors" else path / INDEX_FILE
-        arrays = {"bounds": self.bounds, "rows": self.rows, "scores": self.scores}
+        arrays: dict[str, NDArray[Any]] = {"bounds": self.bounds, "rows": self.rows, "scores": self.scores}
         write_tensors(path, arrays, {"schema": INDEX_FORM.schema})
         return path
 
@@ -195,8 +202,8 @@ def label_features(
     """The ``top`` nearest centres of every row.
 
     Args:
-        near: None = among all centres, exact; a number = among the children of so many nearest parents (two levels), and
-            the provenance says which share of the exact labels that finds, measured on a sample of rows.
+        near: None = among all centres, exact; a number = among the children of so many nearest parents (two levels),
+            and the provenance says which share of the exact labels that finds, measured on a sample of rows.
         tick: called with the rows done since the last call.
     Raises:
         ShapeError: features of another width than the centres.
@@ -205,7 +212,9 @@ def label_features(
     """
     store = features if isinstance(features, FeatureStore) else open_features(features)
     if store.width != centres.centres_kD.shape[1]:
-        raise ShapeError("features", f"width {store.width}", f"width {centres.centres_kD.shape[1]}, as the centres have")
+        raise ShapeError(
+            "features", f"width {store.width}", f"width {centres.centres_kD.shape[1]}, as the centres have"
+        )
     if not 1 <= top <= len(centres):
         raise InvalidArgumentError("top", top, f"1 to {len(centres)}, the centres")
     search = Search(centres, near)
