@@ -37,6 +37,10 @@ def _verb_of(words: list[str]) -> Any:
         from onevision_encoder.cli.evaluation import Eval, eval_verbs
 
         return _parse(words[1:], eval_verbs(), prog="ove eval", about=Eval.__doc__ or "")
+    if words[:1] == ["concepts"]:
+        from onevision_encoder.cli.concepts import Concepts, concept_verbs
+
+        return _parse(words[1:], concept_verbs(), prog="ove concepts", about=Concepts.__doc__ or "")
     about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
     return _parse(words, _verbs(words), prog="ove", about=about)
 
@@ -46,6 +50,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
 
     if words[:1] == ["doctor"]:  # must start where what the others import is broken
         return {"doctor": Doctor}
+    from onevision_encoder.cli.concepts import Concepts
     from onevision_encoder.cli.convert import Convert
     from onevision_encoder.cli.encode import Encode
     from onevision_encoder.cli.evaluation import Eval
@@ -64,6 +69,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "convert": Convert,
         "export": Export,
         "eval": Eval,
+        "concepts": Concepts,
         "doctor": Doctor,
     }
 

@@ -7,22 +7,34 @@ from typing import TYPE_CHECKING
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from onevision_encoder.pretrain.attached_labels import LabelTable as LabelTable
     from onevision_encoder.pretrain.attached_labels import attach_labels as attach_labels
     from onevision_encoder.pretrain.augment import AugmentConfig as AugmentConfig
     from onevision_encoder.pretrain.bank import BankLoss as BankLoss
     from onevision_encoder.pretrain.bank import ConceptBank as ConceptBank
     from onevision_encoder.pretrain.bank_config import BankConfig as BankConfig
+    from onevision_encoder.pretrain.centres import Centres as Centres
     from onevision_encoder.pretrain.clipping import clip_global_norm as clip_global_norm
+    from onevision_encoder.pretrain.concept_page import ConceptPage as ConceptPage
     from onevision_encoder.pretrain.config import PretrainConfig as PretrainConfig
     from onevision_encoder.pretrain.corpus import Corpus as Corpus
     from onevision_encoder.pretrain.corpus_build import BuildReport as BuildReport
     from onevision_encoder.pretrain.corpus_build import build_corpus as build_corpus
     from onevision_encoder.pretrain.corpus_config import CorpusConfig as CorpusConfig
+    from onevision_encoder.pretrain.duplicates import Duplicates as Duplicates
+    from onevision_encoder.pretrain.duplicates import find_duplicates as find_duplicates
     from onevision_encoder.pretrain.failures import DivergedError as DivergedError
     from onevision_encoder.pretrain.failures import InterruptedRunError as InterruptedRunError
     from onevision_encoder.pretrain.failures import RankLostError as RankLostError
     from onevision_encoder.pretrain.failures import ResumeError as ResumeError
+    from onevision_encoder.pretrain.feature_extract import extract_features as extract_features
+    from onevision_encoder.pretrain.feature_store import FeatureStore as FeatureStore
+    from onevision_encoder.pretrain.feature_store import FeatureStoreError as FeatureStoreError
+    from onevision_encoder.pretrain.feature_store import open_features as open_features
+    from onevision_encoder.pretrain.kmeans_config import KMeansConfig as KMeansConfig
+    from onevision_encoder.pretrain.kmeans_run import kmeans as kmeans
+    from onevision_encoder.pretrain.labels import InvertedIndex as InvertedIndex
+    from onevision_encoder.pretrain.labels import LabelTable as LabelTable
+    from onevision_encoder.pretrain.labels import label_features as label_features
     from onevision_encoder.pretrain.recipes import RECIPES as RECIPES
     from onevision_encoder.pretrain.recipes import recipe as recipe
     from onevision_encoder.pretrain.row_optimizer import RowAdamW as RowAdamW
@@ -49,22 +61,34 @@ if TYPE_CHECKING:
     from onevision_encoder.pretrain.vocabulary import text_labels as text_labels
 
 _HOME = {
-    "LabelTable": "attached_labels",
     "attach_labels": "attached_labels",
     "AugmentConfig": "augment",
     "BankLoss": "bank",
     "ConceptBank": "bank",
     "BankConfig": "bank_config",
+    "Centres": "centres",
     "clip_global_norm": "clipping",
+    "ConceptPage": "concept_page",
     "PretrainConfig": "config",
     "Corpus": "corpus",
     "BuildReport": "corpus_build",
     "build_corpus": "corpus_build",
     "CorpusConfig": "corpus_config",
+    "Duplicates": "duplicates",
+    "find_duplicates": "duplicates",
     "DivergedError": "failures",
     "InterruptedRunError": "failures",
     "RankLostError": "failures",
     "ResumeError": "failures",
+    "extract_features": "feature_extract",
+    "FeatureStore": "feature_store",
+    "FeatureStoreError": "feature_store",
+    "open_features": "feature_store",
+    "KMeansConfig": "kmeans_config",
+    "kmeans": "kmeans_run",
+    "InvertedIndex": "labels",
+    "LabelTable": "labels",
+    "label_features": "labels",
     "RECIPES": "recipes",
     "recipe": "recipes",
     "RowAdamW": "row_optimizer",
