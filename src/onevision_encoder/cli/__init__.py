@@ -56,6 +56,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
     from onevision_encoder.cli.evaluation import Eval
     from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
+    from onevision_encoder.cli.pretrain import Pretrain
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
     from onevision_encoder.cli.view import View
@@ -70,6 +71,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "export": Export,
         "eval": Eval,
         "concepts": Concepts,
+        "pretrain": Pretrain,
         "doctor": Doctor,
     }
 

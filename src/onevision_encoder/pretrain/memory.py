@@ -40,15 +40,16 @@ class Memory:
         return sum(asdict(self).values())
 
 
-def saved_by_block(config: Any, tokens: int, *, bfloat16: bool, autocast: bool) -> int:
+def saved_by_block(config: Any, tokens: int, *, bfloat16: bool, autocast: bool, mixed: bool) -> int:
     """Bytes that autograd keeps of one block: inputs of both norms and their two numbers a token, in float32; what the
     norms give, q, k, v, the mixture and both sides of the activation, in the products' precision; one number a head.
 
-    autocast: the products' inputs are cast one by one, so that q, k and v keep three copies of theirs.
+    autocast: the products' inputs are cast one by one, so that q, k and v keep three copies of theirs. mixed: segments
+    of several lengths are attended to in turn, and what they give is copied together.
     """
     C, I, H = config.hidden_size, config.intermediate_size, config.num_attention_heads  # noqa: E741
     wide, low = FLOAT32, BFLOAT16 if bfloat16 else FLOAT32
-    copies = 2 * C if bfloat16 and autocast else 0
+    copies = (2 * C if bfloat16 and autocast else 0) + (C if mixed else 0)
     return tokens * (wide * 2 * C + low * (6 * C + copies + 2 * I) + 2 * 2 * wide + wide * H)
 
 
@@ -67,7 +68,7 @@ def activations(config: Any, lengths: Sequence[int], parallel: ParallelConfig, *
     """Bytes kept for the way back, at their peak."""
     N, S = sum(lengths), len(lengths)
     low = parallel.precision == "bfloat16"
-    block = saved_by_block(config, N, bfloat16=low, autocast=not sharded)
+    block = saved_by_block(config, N, bfloat16=low, autocast=not sharded, mixed=len(set(lengths)) > 1)
     rest = saved_outside_blocks(config, N, S, bfloat16=low)
     if parallel.activation_checkpointing:  # the inputs of all blocks, and one block in full while it goes back
         return config.num_hidden_layers * N * config.hidden_size * FLOAT32 + block + rest
