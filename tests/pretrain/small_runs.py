@@ -121,8 +121,8 @@ def make_stream(config: PretrainConfig, ranks: Any, image_size: int) -> MadeStre
 
 def weights_of(folder: Path) -> dict[str, Any]:
     """Everything that the newest checkpoint of a run holds, in numpy."""
-    import torch.distributed.checkpoint as dcp
     import torch
+    import torch.distributed.checkpoint as dcp
 
     from onevision_encoder.pretrain.checkpoint import FOLDER, complete, load_tensors, read_checkpoint
     from onevision_encoder.pretrain.parallel import Ranks

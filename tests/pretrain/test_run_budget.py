@@ -34,13 +34,19 @@ def model_of(layers: int = 3, width: int = 128) -> OneVisionEncoderModel:
 
 def inputs(lengths: Sequence[int]) -> dict[str, Any]:
     bounds = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
-    return {"patch_positions": torch.zeros(bounds[-1], 3), "cu_seqlens": bounds, "pixel_values": torch.ones(bounds[-1], 588)}
+    return {
+        "patch_positions": torch.zeros(bounds[-1], 3),
+        "cu_seqlens": bounds,
+        "pixel_values": torch.ones(bounds[-1], 588),
+    }
 
 
 def test_operations_are_those_torch_counts() -> None:
     model = model_of()
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.nn.attention.sdpa_kernel(
-        torch.nn.attention.SDPBackend.MATH
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.no_grad(),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
         model.train()(**inputs(LENGTHS))
     assert forward_flops(model.config, LENGTHS) == pytest.approx(counter.get_total_flops(), rel=0.002)
@@ -61,7 +67,10 @@ def test_activations_are_those_autograd_keeps(bfloat16: bool, recompute: bool) -
             kept[x.untyped_storage()._cdata] = x
         return x
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x),
+        torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+    ):
         model(**inputs(LENGTHS))
     # bfloat16 copies of matrices are counted with the weights: they have no axis of tokens, nor of segments
     rows = {sum(LENGTHS), len(LENGTHS), *LENGTHS, 2, 1}
@@ -71,7 +80,9 @@ def test_activations_are_those_autograd_keeps(bfloat16: bool, recompute: bool) -
     if recompute:  # one block is computed again on the way back; RoPE's table is kept too: the hook sees neither
         plain = replace(settings, activation_checkpointing=False)
         four = model_of(layers=4).config
-        block = activations(four, LENGTHS, plain, sharded=False) - activations(model.config, LENGTHS, plain, sharded=False)
+        block = activations(four, LENGTHS, plain, sharded=False) - activations(
+            model.config, LENGTHS, plain, sharded=False
+        )
         counted -= block + sum(LENGTHS) * 4 * 32 * 4
     assert counted == pytest.approx(found, rel=0.03)
 

@@ -48,7 +48,7 @@ def same(one: Path, other: Path) -> None:
     assert [name for name in a if not np.array_equal(a[name], b[name])] == []
 
 
-class StopHere(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -58,7 +58,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
     def one_step(self: Trainer) -> None:
         if self.step == steps:
-            raise StopHere
+            raise StoppedError
         do(self)
 
     monkeypatch.setattr(Trainer, "_one_step", one_step)
@@ -72,7 +72,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
     keeping = CheckpointConfig(every=3, keep=2, background=background)
     with monkeypatch.context() as patched:
         stop_after(patched, steps)
-        with pytest.raises(StopHere):
+        with pytest.raises(StoppedError):
             run(tmp_path, checkpoint=keeping)
     result = run(tmp_path, checkpoint=keeping)
     assert result.first == steps // 3 * 3
@@ -87,7 +87,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
 def test_checkpoints_hold_blocks_of_any_size(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_state, "BLOCK", 5)
     stop_after(monkeypatch, 4)
-    with pytest.raises(StopHere):
+    with pytest.raises(StoppedError):
         run(tmp_path)
     assert {name.split("rows")[1] for name in weights_of(tmp_path) if name.startswith("bank/object/rows")} == {
         "[0:5]",
@@ -138,8 +138,8 @@ def test_a_step_is_adamw_on_the_mean_gradient(tmp_path: Path, whole: Path) -> No
     optimizer.step()
     run(tmp_path / "one", checkpoint=CheckpointConfig(every=1, keep=100))
     kept = tmp_path / "one/checkpoints"
-    for name in [n for n in os.listdir(kept) if n.startswith("step") and n != "step-00000001"]:
-        shutil.rmtree(kept / name)
+    for path in [path for path in kept.glob("step-*") if path.name != "step-00000001"]:
+        shutil.rmtree(path)
     found = weights_of(tmp_path / "one")
     for name, parameter in model.named_parameters():
         assert np.allclose(found[f"encoder/{name}"], parameter.detach().numpy(), rtol=0, atol=3e-7), name
@@ -184,7 +184,9 @@ def test_nonsense_stops_the_run_and_names_the_sample(
 
     with monkeypatch.context() as patched:
         patched.setattr(SpreadEncoder, "embed", overflowing)
-        with pytest.raises(DivergedError, match=r"step 4: loss is nan; samples sample37\. Nothing of this step") as caught:
+        with pytest.raises(
+            DivergedError, match=r"step 4: loss is nan; samples sample37\. Nothing of this step"
+        ) as caught:
             run(tmp_path)
     assert (caught.value.step, caught.value.ids) == (4, ("sample37",))
     assert sorted(p.name for p in (tmp_path / "checkpoints").glob("step*")) == ["step-00000003"]
@@ -278,7 +280,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(WriteError, match="No space left on device.*goes on from the checkpoint before"):
+        with pytest.raises(WriteError, match=r"No space left on device.*goes on from the checkpoint before"):
             run(tmp_path, checkpoint=keeping)
     assert calls
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-00000003"]
@@ -300,7 +302,7 @@ def test_pictures_grow_and_the_position_goes_on(tmp_path: Path, monkeypatch: pyt
     assert [row["tokens"] for row in rows] == [8 * 16 * 3 // 2] * 4 + [8 * 36 * 3 // 2] * 4
     with monkeypatch.context() as patched:
         stop_after(patched, 5)
-        with pytest.raises(StopHere):
+        with pytest.raises(StoppedError):
             run(tmp_path / "stopped", data=growing)
     run(tmp_path / "stopped", data=growing)
     same(tmp_path / "stopped", tmp_path / "whole")
@@ -325,7 +327,7 @@ def test_ways_to_compute_agree(tmp_path: Path, whole: Path, setting: str) -> Non
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"batch_size=4.*multiple.*3"):
         small_config().rank_batch(3)
-    with pytest.raises(InvalidArgumentError, match="data.sources"):
+    with pytest.raises(InvalidArgumentError, match=r"data\.sources"):
         pretrain(small_config(), tmp_path, device="cpu", quiet=True)
 
 

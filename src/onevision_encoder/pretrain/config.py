@@ -286,4 +286,6 @@ def _require_whole(name: str, value: object) -> None:
 def _require_finite(name: str, value: float, *, above: float | None = None, least: float | None = None) -> None:
     ok = math.isfinite(value) and (above is None or value > above) and (least is None or value >= least)
     if not ok:
-        raise InvalidArgumentError(name, value, f"a number {f'above {above:g}' if least is None else f'from {least:g}'}")
+        raise InvalidArgumentError(
+            name, value, f"a number {f'above {above:g}' if least is None else f'from {least:g}'}"
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     joined: bool = False
 
     @property
@@ -76,7 +76,7 @@ def processes(config: ParallelConfig, device: str = "auto") -> Iterator[Ranks]:
     Raises:
         InvalidArgumentError: a device that is not there.
     """
-    where = _device(device)
+    where = device_of(device)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     mine = False
     if not dist.is_initialized() and (world > 1 or config.mode == "fsdp2"):
@@ -97,7 +97,8 @@ def processes(config: ParallelConfig, device: str = "auto") -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """auto, or a device by name; a rank takes the GPU of its place. Raises InvalidArgumentError."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -129,7 +130,7 @@ class SpreadEncoder:
     """An encoder on its device, spread as the configuration says.
 
     Attributes:
-        model: the plain module, whose parameters an optimiser takes and checkpoints name. Under FSDP2 they are DTensors.
+        model: the plain module, whose parameters an optimiser takes and checkpoints name; DTensors under FSDP2.
         sharded: under FSDP2.
     """
 
@@ -149,9 +150,7 @@ class SpreadEncoder:
             _shard(model, config)
         elif ranks.world > 1:
             devices = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self._call = nn.parallel.DistributedDataParallel(
-                model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            self._call = nn.parallel.DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
 
     def embed(self, patches_ND: Tensor, positions_N3: Tensor, bounds: list[int]) -> Tensor:
         """float32 [S, C] embeddings of the pooling head, with a gradient. patches: normalised floats."""

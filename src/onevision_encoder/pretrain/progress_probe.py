@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ def probe_now(encoder: SpreadEncoder, probe: ProbeConfig, config: PretrainConfig
     Raises:
         What reading the folder raises; a clip that cannot be read is left out and counted in ``probe/broken``.
     """
-    from onevision_encoder.evaluate import FeatureReader, OurBackbone, ProbeConfig as HeadConfig, load_dataset, run_probe
+    from onevision_encoder.evaluate import (
+        FeatureReader,
+        OurBackbone,
+        load_dataset,
+        run_probe,
+    )
+    from onevision_encoder.evaluate import (
+        ProbeConfig as HeadConfig,
+    )
     from onevision_encoder.model import LoadedEncoder
 
     with whole_encoder(encoder, config) as model:

@@ -135,9 +135,7 @@ def tiny_stage2_video() -> PretrainConfig:
 
 
 def _published_bank(classes: int) -> BankConfig:
-    return BankConfig(
-        classes=classes, scale=64.0, margin=0.3, sample_rate=0.1, filter=0.75, precision="bfloat16"
-    )
+    return BankConfig(classes=classes, scale=64.0, margin=0.3, sample_rate=0.1, filter=0.75, precision="bfloat16")
 
 
 RECIPES: Mapping[str, Callable[[], PretrainConfig]] = {

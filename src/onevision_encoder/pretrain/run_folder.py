@@ -37,7 +37,7 @@ from onevision_encoder.pretrain.failures import ResumeError
 from onevision_encoder.pretrain.parallel import Ranks
 from onevision_encoder.pretrain.run_log import read_metrics
 from onevision_encoder.pretrain.settings import differences, from_json, read_config, to_json
-from onevision_encoder.tokens.files import write_atomically
+from onevision_encoder.tokens.files import atomic_path, write_atomically
 
 CONFIG, RUN, ENCODER = "config.json", "run.json", "encoder"
 FREE = ("name", "log", "checkpoint", "probe", "parallel.mode", "parallel.activation_checkpointing", "parallel.compile")
@@ -130,11 +130,7 @@ def export_encoder(run: Path, out: Path | None = None, *, step: int | None = Non
     """
     from onevision_encoder.model import OneVisionEncoderModel
 
-    names = complete(run / FOLDER)
-    wanted = names[-1:] if step is None else [name for name in names if name == f"step-{step:08d}"]
-    if not wanted:
-        raise ResumeError(run / FOLDER, f"holds no checkpoint{'' if step is None else f' of step {step}'}: {names}")
-    checkpoint = read_checkpoint(run / FOLDER / wanted[0])
+    checkpoint = _checkpoint_of(run, step)
     config = from_json(PretrainConfig, checkpoint.state["config"])
     target = run / ENCODER if out is None else out
     if out is not None and out.exists():
@@ -144,7 +140,9 @@ def export_encoder(run: Path, out: Path | None = None, *, step: int | None = Non
     there = stored(checkpoint)
     for name, tensor in tensors.items():
         if there.get(name) != tuple(tensor.shape):
-            raise ResumeError(checkpoint.path, f"{name} is {there.get(name)}, its configuration says {tuple(tensor.shape)}")
+            raise ResumeError(
+                checkpoint.path, f"{name} is {there.get(name)}, its configuration says {tuple(tensor.shape)}"
+            )
     load_tensors(checkpoint, tensors, Ranks())
     part = target.with_name(f".{target.name}.part")
     try:
@@ -155,3 +153,35 @@ def export_encoder(run: Path, out: Path | None = None, *, step: int | None = Non
     except OSError as error:
         raise WriteError(target, error.strerror or str(error)) from error
     return target
+
+
+def export_bank(run: Path, name: str, out: Path, *, step: int | None = None) -> Path:
+    """Write the rows of a bank as ``bank_init`` and ``ConceptBank.load_rows`` take them: safetensors, float32 [C, D].
+
+    The whole bank in memory of one process. ``step`` as in :func:`export_encoder`.
+
+    Raises:
+        ResumeError: no such checkpoint or bank. WriteError.
+    """
+    from safetensors.torch import save_file
+
+    checkpoint = _checkpoint_of(run, step)
+    start = f"bank/{name}/rows["
+    spans = {n: tuple(map(int, n[len(start) : -1].split(":"))) for n in stored(checkpoint) if n.startswith(start)}
+    if not spans:
+        raise ResumeError(checkpoint.path, f"holds no bank {name!r}")
+    width = next(shape[1] for n, shape in stored(checkpoint).items() if n in spans)
+    rows_CD = torch.empty(max(b for _, b in spans.values()), width)
+    load_tensors(checkpoint, {n: rows_CD[a:b] for n, (a, b) in spans.items()}, Ranks())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as part:
+        save_file({"rows": rows_CD}, part, metadata={"bank": name, "step": str(checkpoint.step)})
+    return out
+
+
+def _checkpoint_of(run: Path, step: int | None) -> Checkpoint:
+    names = complete(run / FOLDER)
+    wanted = names[-1:] if step is None else [name for name in names if name == f"step-{step:08d}"]
+    if not wanted:
+        raise ResumeError(run / FOLDER, f"holds no checkpoint{'' if step is None else f' of step {step}'}: {names}")
+    return read_checkpoint(run / FOLDER / wanted[0])

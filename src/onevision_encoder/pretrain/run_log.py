@@ -49,7 +49,15 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, name: str, config: LogConfig, *, step: int, steps: int, leads: bool = True, quiet: bool = False
+        self,
+        folder: Path,
+        name: str,
+        config: LogConfig,
+        *,
+        step: int,
+        steps: int,
+        leads: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.folder, self.name, self.config, self.leads = folder, name, config, leads
         self.rows: list[dict[str, Any]] = []

@@ -122,7 +122,7 @@ def _panel(heading: str, found: Mapping[str, Curve], *, log: bool) -> str:
             f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" fill="#666666">{value:g}</text>'
         )
     parts.append(f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" stroke="#888888" fill="none"/>')
-    for i, (name, curve) in enumerate(drawn.items()):
+    for i, curve in enumerate(drawn.values()):
         color = COLORS[i % len(COLORS)]
         points = [at(x, _height(y, log)) for x, y in curve]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

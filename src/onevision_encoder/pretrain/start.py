@@ -73,9 +73,7 @@ def pretrain(
         return _run(config, folder, ranks, stream or mixed_stream, resume=resume, quiet=quiet)
 
 
-def _run(
-    config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, resume: bool, quiet: bool
-) -> RunResult:
+def _run(config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, resume: bool, quiet: bool) -> RunResult:
     folder = RunFolder(out, config, ranks)
     found = folder.open(resume=resume)
     torch.manual_seed(config.seed)

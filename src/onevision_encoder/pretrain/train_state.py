@@ -2,8 +2,9 @@
 
 Axes: L rows of this rank, C classes, D width.
 
-Names of tensors: ``encoder/NAME``, ``adamw/NAME/exp_avg`` (whole, or DTensors that PyTorch cuts), ``bank/NAME/rows[a:b]``
-and the same of its optimiser (a block of rows, written by the rank that owns them), ``random/cpu/RANK``.
+Names of tensors: ``encoder/NAME``, ``adamw/NAME/exp_avg`` (whole, or DTensors that PyTorch cuts),
+``bank/NAME/rows[a:b]`` and the same of its optimiser (a block of rows, written by the rank that owns them),
+``random/cpu/RANK``.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ class TrainState:
         """What a checkpoint holds: this rank's part. The tensors are those that training goes on to change."""
         return {
             **self._whole(),
-            **{f"{what}[{a}:{b}]": x[a - start : b - start] for what, start, x in self._rows() for a, b in _blocks(start, x)},
+            **{
+                f"{what}[{a}:{b}]": x[a - start : b - start]
+                for what, start, x in self._rows()
+                for a, b in _blocks(start, x)
+            },
             **self._random(),
         }
 
@@ -146,7 +151,9 @@ class TrainState:
                     continue
                 name = f"{what}[{a}:{b}]"
                 if there[name][1:] != tuple(rows.shape[1:]):
-                    raise ResumeError(checkpoint.path, f"{name} is {there[name]}, rows of this run {tuple(rows.shape[1:])}")
+                    raise ResumeError(
+                        checkpoint.path, f"{name} is {there[name]}, rows of this run {tuple(rows.shape[1:])}"
+                    )
                 if start <= a and b <= stop:
                     wanted[name] = rows[a - start : b - start]
                     continue
@@ -171,7 +178,8 @@ def build_state(config: PretrainConfig, ranks: Ranks) -> TrainState:
     )
     width = int(model.config.hidden_size)
     banks = {
-        name: ConceptBank(name, bank, width, seed=config.seed, device=ranks.device) for name, bank in config.banks.items()
+        name: ConceptBank(name, bank, width, seed=config.seed, device=ranks.device)
+        for name, bank in config.banks.items()
     }
     for name, path in config.bank_init.items():
         banks[name].load_rows(path)
@@ -192,7 +200,14 @@ def first_encoder(config: PretrainConfig) -> Any:
     if config.encoder.init is not None:
         model = load_encoder(config.encoder.init, dtype=torch.float32, device="cpu").model
         wanted, found = config.encoder_config(), model.config
-        for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size", "rope_mode"):
+        for name in (
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "patch_size",
+            "rope_mode",
+        ):
             if getattr(wanted, name) != getattr(found, name):
                 cause = f"{name} is {getattr(found, name)}, the configuration says {getattr(wanted, name)}"
                 raise ResumeError(config.encoder.init, cause, f"encoder.{name}")
