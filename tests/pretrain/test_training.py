@@ -65,7 +65,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 
 @pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("steps", [2, 4, 6])
+@pytest.mark.parametrize("steps", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6))])
 def test_a_stopped_run_ends_with_the_same_bits(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, steps: int, background: bool
 ) -> None:
@@ -84,6 +84,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert [start["step"] for start in starts] == ([0, result.first] if result.first else [0])
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_blocks_of_any_size(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_state, "BLOCK", 5)
     stop_after(monkeypatch, 4)
@@ -99,6 +100,7 @@ def test_checkpoints_hold_blocks_of_any_size(tmp_path: Path, whole: Path, monkey
     same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     result = run(tmp_path, steps=60, checkpoint=CheckpointConfig(every=100))
     rows = read_metrics(result.out)
@@ -256,6 +258,7 @@ def test_damaged_checkpoints_are_named_and_nothing_begins_anew(tmp_path: Path, w
     assert not place.exists()
 
 
+@pytest.mark.slow
 def test_half_of_a_save_is_never_taken(tmp_path: Path, whole: Path) -> None:
     left = tmp_path / "checkpoints/.part-00000003"
     left.mkdir(parents=True)
@@ -294,6 +297,7 @@ def test_only_the_newest_are_kept(whole: Path) -> None:
     assert (whole / "checkpoints/latest").read_text() == "step-00000008\n"
 
 
+@pytest.mark.slow
 def test_pictures_grow_and_the_position_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     growing = DataConfig(batch_size=4, image_sizes={"0": 16, "0.5": 24})
     run(tmp_path / "whole", data=growing)
@@ -308,7 +312,9 @@ def test_pictures_grow_and_the_position_goes_on(tmp_path: Path, monkeypatch: pyt
     same(tmp_path / "stopped", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("setting", ["activation_checkpointing", "bfloat16", "fsdp2"])
+@pytest.mark.parametrize(
+    "setting", ["bfloat16", *(pytest.param(s, marks=pytest.mark.slow) for s in ("activation_checkpointing", "fsdp2"))]
+)
 def test_ways_to_compute_agree(tmp_path: Path, whole: Path, setting: str) -> None:
     parallel = {
         "activation_checkpointing": ParallelConfig(activation_checkpointing=True),
