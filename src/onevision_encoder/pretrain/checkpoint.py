@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+import torch.distributed.checkpoint
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -36,6 +36,7 @@ from onevision_encoder.tokens.files import write_atomically
 
 FOLDER, LATEST, STATE = "checkpoints", "latest", "state.json"
 SCHEMA = 1
+dcp: Any = torch.distributed.checkpoint
 _NAME, _PART, _GONE = "step-{:08d}", ".part-{:08d}", ".gone-{:08d}"
 
 

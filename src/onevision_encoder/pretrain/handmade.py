@@ -90,7 +90,8 @@ def _edges(luma_HW: NDArray[np.float32]) -> NDArray[np.float32]:
     out = np.zeros((GRID, GRID, BINS), np.float32)
     i_H, j_W = np.arange(H) * GRID // H, np.arange(W) * GRID // W
     np.add.at(out, (i_H[:, None], j_W[None, :], bin_HW), size_HW)
-    return np.sqrt(out / max(1, H * W)).ravel()
+    edges: NDArray[np.float32] = np.sqrt(out / max(1, H * W)).ravel()
+    return edges
 
 
 def _places(rgb_HW3: NDArray[Any]) -> NDArray[np.float32]:

@@ -110,7 +110,7 @@ class Trainer:
                     found = bank(embeddings_SC, batch.labels[name], step=self.step)
                     loss = loss + bank.config.weight * found.loss / count
                     metrics.add_loss(name, found, batch.modes)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
             total += loss.detach()
             seen.append((batch.ids, embeddings_SC.detach().isfinite().all(1)))
             metrics.tokens += batch.bounds[-1]

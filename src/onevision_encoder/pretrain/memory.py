@@ -50,7 +50,7 @@ def saved_by_block(config: Any, tokens: int, *, bfloat16: bool, autocast: bool, 
     C, I, H = config.hidden_size, config.intermediate_size, config.num_attention_heads  # noqa: E741
     wide, low = FLOAT32, BFLOAT16 if bfloat16 else FLOAT32
     copies = (2 * C if bfloat16 and autocast else 0) + (C if mixed else 0)
-    return tokens * (wide * 2 * C + low * (6 * C + copies + 2 * I) + 2 * 2 * wide + wide * H)
+    return int(tokens * (wide * 2 * C + low * (6 * C + copies + 2 * I) + 2 * 2 * wide + wide * H))
 
 
 def saved_outside_blocks(config: Any, tokens: int, segments: int, *, bfloat16: bool) -> int:
@@ -61,7 +61,7 @@ def saved_outside_blocks(config: Any, tokens: int, segments: int, *, bfloat16: b
     table = 4 * head_dim // 2 * FLOAT32
     a_token = low * D + FLOAT32 * 2 * C + 2 * 2 * FLOAT32 + table + low * (C + 2 * C)
     a_segment = FLOAT32 * 2 * C + low * (2 * C + 2 * I)
-    return tokens * a_token + segments * a_segment
+    return int(tokens * a_token + segments * a_segment)
 
 
 def activations(config: Any, lengths: Sequence[int], parallel: ParallelConfig, *, sharded: bool) -> int:
@@ -71,7 +71,7 @@ def activations(config: Any, lengths: Sequence[int], parallel: ParallelConfig, *
     block = saved_by_block(config, N, bfloat16=low, autocast=not sharded, mixed=len(set(lengths)) > 1)
     rest = saved_outside_blocks(config, N, S, bfloat16=low)
     if parallel.activation_checkpointing:  # the inputs of all blocks, and one block in full while it goes back
-        return config.num_hidden_layers * N * config.hidden_size * FLOAT32 + block + rest
+        return int(config.num_hidden_layers * N * config.hidden_size * FLOAT32 + block + rest)
     return int(config.num_hidden_layers * block + rest)
 
 

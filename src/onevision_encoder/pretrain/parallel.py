@@ -85,7 +85,8 @@ def processes(config: ParallelConfig, device: str = "auto") -> Iterator[Ranks]:
         if world > 1:
             dist.init_process_group(backend, timeout=timeout)
         else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+            store = dist.HashStore()  # type: ignore[attr-defined, unused-ignore]
+            dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
         mine = True
     try:
         if dist.is_initialized():
@@ -196,7 +197,8 @@ def _shard(model: Any, config: ParallelConfig) -> None:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """For AdamW: matrices decay; norms, biases (all that has one axis) and the pooling head's probe do not."""
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         free = parameter.ndim < 2 or name.endswith("head.probe")
         (exempt if free else decayed).append(parameter)

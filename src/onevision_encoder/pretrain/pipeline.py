@@ -219,9 +219,8 @@ def _bank(
 def _stages(out: Path, groups: dict[str, int], settings: Sequence[str]) -> tuple[PretrainConfig, PretrainConfig]:
     corpora = out / "corpora"
     first, second = tiny_stage1_image(), tiny_stage2_video()
-    images, videos = (
-        SourceConfig(path=str(corpora / n), kind=kind) for n, kind in (("images", "image"), ("videos", "video"))
-    )  # type: ignore[arg-type]
+    images = SourceConfig(path=str(corpora / "images"))
+    videos = SourceConfig(path=str(corpora / "videos"), kind="video")
     sized = {name: replace(second.banks[name], classes=k) for name, k in groups.items()}
     first = replace(
         first,

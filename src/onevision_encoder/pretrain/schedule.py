@@ -56,5 +56,10 @@ def rate_share(config: ScheduleConfig, step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     x = (step - warmup + 1) / (steps - warmup + 1)
-    left = {"cosine": (1 + math.cos(math.pi * x)) / 2, "linear": 1 - x, "poly": (1 - x) ** config.power, "constant": 1}
+    left = {
+        "cosine": (1 + math.cos(math.pi * x)) / 2,
+        "linear": 1 - x,
+        "poly": math.pow(1 - x, config.power),
+        "constant": 1.0,
+    }
     return config.final + (1 - config.final) * left[config.decay]
