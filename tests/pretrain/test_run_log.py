@@ -10,7 +10,7 @@ import pytest
 from onevision_encoder.pretrain.config import LogConfig
 from onevision_encoder.pretrain.failures import ResumeError
 from onevision_encoder.pretrain.run_log import RunLog, read_metrics
-from onevision_encoder.pretrain.run_plot import curves_of, draw_run, thinned, ticks
+from onevision_encoder.pretrain.run_plot import curves_of, draw_run, log_ticks, thinned, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -88,3 +88,6 @@ def test_ticks_are_round() -> None:
     assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
     assert ticks(0.13, 0.62) == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
     assert ticks(3, 3) == [3]
+    assert [round(10**x, 9) for x in log_ticks(-1.2, 2.1)] == [0.1, 1, 10, 100]
+    assert [round(10**x, 9) for x in log_ticks(0, 1)] == [1, 2, 5, 10]
+    assert [round(10**x) for x in log_ticks(2.15, 2.7)] == [150, 200, 300, 400, 500]

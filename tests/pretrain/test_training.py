@@ -16,14 +16,14 @@ import pytest
 import torch
 from small_runs import MadeStream, make_stream, small_config, weights_of
 
-from onevision_encoder.errors import InvalidArgumentError, WriteError
+from onevision_encoder.errors import InvalidArgumentError, OneVisionError, WriteError
 from onevision_encoder.model import load_encoder
 from onevision_encoder.pretrain import train_state
 from onevision_encoder.pretrain.config import CheckpointConfig, DataConfig, ParallelConfig
 from onevision_encoder.pretrain.failures import DivergedError, InterruptedRunError, ResumeError
 from onevision_encoder.pretrain.loop import Trainer
 from onevision_encoder.pretrain.parallel import Ranks, SpreadEncoder, parameter_groups
-from onevision_encoder.pretrain.run_folder import export_encoder
+from onevision_encoder.pretrain.run_folder import export_bank, export_encoder
 from onevision_encoder.pretrain.run_log import read_metrics
 from onevision_encoder.pretrain.schedule import rate_share
 from onevision_encoder.pretrain.start import pretrain
@@ -341,3 +341,31 @@ def test_micro_steps_of_a_plain_encoder_need_nothing() -> None:
     encoder = SpreadEncoder(train_state.first_encoder(small_config()), ParallelConfig(), Ranks())
     with encoder.micro_step(last=False), encoder.micro_step(last=True):
         assert not encoder.sharded
+
+
+def test_a_run_starts_from_weights_and_goes_on_without_them(tmp_path: Path, whole: Path) -> None:
+    """Stage 2 begins where stage 1 ended, banks included; once it has a checkpoint it needs stage 1 no more."""
+    first = tmp_path / "first"
+    shutil.copytree(whole / "encoder", first / "encoder")
+    rows = export_bank(whole, "object", first / "object.safetensors")
+    started = small_config(
+        encoder=replace(small_config().encoder, init=str(first / "encoder")), bank_init={"object": str(rows)}
+    )
+    state, before = train_state.build_state(started, Ranks()), weights_of(whole)
+    for name, parameter in state.encoder.model.named_parameters():
+        assert np.array_equal(parameter.detach().numpy(), before[f"encoder/{name}"])
+    assert np.array_equal(state.banks["object"].rows.detach().numpy(), before["bank/object/rows[0:13]"])
+    assert not np.array_equal(state.banks["motion"].rows.detach().numpy(), before["bank/motion/rows[0:7]"])
+    pretrain(replace(started, steps=1), tmp_path / "second", stream=make_stream, device="cpu", quiet=True)
+    shutil.rmtree(first)
+    again = pretrain(replace(started, steps=1), tmp_path / "second", stream=make_stream, device="cpu", quiet=True)
+    assert again.first == 1
+    with pytest.raises(OneVisionError, match="first"):
+        train_state.build_state(started, Ranks())
+
+
+def test_weights_of_another_shape_are_refused_by_the_field(whole: Path) -> None:
+    encoder = small_config().encoder
+    other = replace(encoder, init=str(whole / "encoder"), overrides={**encoder.overrides, "rope_mode": "rotary"})
+    with pytest.raises(ResumeError, match="rope_mode is pairwise, the configuration says rotary"):
+        train_state.first_encoder(small_config(encoder=other))

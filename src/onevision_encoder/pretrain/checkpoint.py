@@ -20,6 +20,7 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,15 @@ class CheckpointStore:
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
+
+    def abandon(self) -> None:
+        """Let go after a failure: what is being written is still finished where nobody else is needed for it."""
+        writing, self._writing = self._writing, None
+        if writing is not None and self.ranks.world == 1:
+            with suppress(WriteError):
+                self._finish(writing.result)
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def newest(self) -> Checkpoint | None:
         """What to go on from; None where nothing was ever saved.

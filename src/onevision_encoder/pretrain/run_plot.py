@@ -14,7 +14,7 @@ from typing import Any
 from onevision_encoder.tokens.files import write_atomically
 
 WIDTH, HEIGHT = 560, 250
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 34, 34
+LEFT, RIGHT, TOP, BOTTOM = 62, 14, 40, 34
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 MOST_POINTS = 400
 
@@ -97,6 +97,17 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of round numbers in [low, high], logarithms themselves: of 1, 10, 100, and of 2 and 5 where few are."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        found = [math.log10(digit) + power for power in powers for digit in digits]
+        inside = [value for value in found if low <= value <= high]
+        if len(inside) > 2:
+            return inside[:: -(-len(inside) // 7)]
+    return [low, high]
+
+
 def _panel(heading: str, found: Mapping[str, Curve], *, log: bool) -> str:
     drawn = {name: thinned(curve) for name, curve in sorted(found.items())}
     xs = [x for curve in drawn.values() for x, _ in curve]
@@ -111,7 +122,7 @@ def _panel(heading: str, found: Mapping[str, Curve], *, log: bool) -> str:
         return LEFT + (x - x0) / (x1 - x0) * wide, TOP + (y1 - y) / (y1 - y0) * tall
 
     parts = [f'<text x="{LEFT}" y="16" fill="#222222">{escape(heading)}</text>']
-    for value in ticks(y0, y1):
+    for value in log_ticks(y0, y1) if log else ticks(y0, y1):
         _, y = at(x0, value)
         label = f"{10**value:.3g}" if log else f"{value:.5g}"
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e2e2e2"/>')
@@ -138,8 +149,8 @@ def _legend(drawn: Mapping[str, Curve]) -> list[str]:
     for i, (name, curve) in enumerate(drawn.items()):
         short = name.split("/", 1)[1] if "/" in name else name
         label = f"{short} {curve[-1][1]:.4g}"
-        parts.append(f'<rect x="{x}" y="22" width="10" height="4" fill="{COLORS[i % len(COLORS)]}"/>')
-        parts.append(f'<text x="{x + 14}" y="28" font-size="11" fill="#444444">{escape(label)}</text>')
+        parts.append(f'<rect x="{x}" y="25" width="10" height="4" fill="{COLORS[i % len(COLORS)]}"/>')
+        parts.append(f'<text x="{x + 14}" y="31" font-size="11" fill="#444444">{escape(label)}</text>')
         x += 24 + round(6.2 * len(label))
     return parts
 

@@ -14,7 +14,7 @@ from onevision_encoder.pretrain.config import PretrainConfig
 from onevision_encoder.pretrain.corpora_stream import mixed_stream
 from onevision_encoder.pretrain.feed import Feed, StreamMaker
 from onevision_encoder.pretrain.loop import Trainer
-from onevision_encoder.pretrain.parallel import Ranks, processes
+from onevision_encoder.pretrain.parallel import Ranks, named_losses, processes
 from onevision_encoder.pretrain.run_folder import RunFolder, export_encoder
 from onevision_encoder.pretrain.run_log import RunLog
 from onevision_encoder.pretrain.train_state import build_state
@@ -77,7 +77,7 @@ def _run(config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, 
     folder = RunFolder(out, config, ranks)
     found = folder.open(resume=resume)
     torch.manual_seed(config.seed)
-    state, feed = build_state(config, ranks), Feed(config, ranks, make)
+    state, feed = build_state(config, ranks, fresh=found is None), Feed(config, ranks, make)
     first = 0
     if found is not None:
         state.load(found)
@@ -89,12 +89,16 @@ def _run(config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, 
     trainer = Trainer(config=config, folder=folder, ranks=ranks, state=state, feed=feed, log=log, step=first)
     try:
         trainer.train()
+        folder.store.close()
+    except BaseException:
+        folder.store.abandon()
+        raise
     finally:
         feed.close()
         log.close()
-        folder.store.close()
-    if ranks.leads:
-        export_encoder(out)
-    ranks.meet()
+    with named_losses(ranks, trainer.step, folder.hint):
+        if ranks.leads:
+            export_encoder(out)
+        ranks.meet()
     last = log.rows[-1] if log.rows else {}
     return RunResult(out=out, encoder=out / "encoder", step=trainer.step, first=first, last=last)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -164,12 +164,21 @@ class TrainState:
         return wanted, patches
 
 
-def build_state(config: PretrainConfig, ranks: Ranks) -> TrainState:
+_SHAPE = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size", "hidden_act", "layer_norm_type", "layer_norm_eps", "rope_mode", "rope_theta", "rope_temporal_size", "window_frames"]
+"""Fields of an encoder that its weights do not say, or that they must fit."""
+
+
+def build_state(config: PretrainConfig, ranks: Ranks, *, fresh: bool = True) -> TrainState:
     """New weights of a run's seed, or those the configuration starts from, spread over the ranks.
+
+    Args:
+        fresh: False: a checkpoint will replace all of them, so what the configuration starts from is not read.
 
     Raises:
         CheckpointError: weights or centres that cannot be loaded or do not fit.
     """
+    if not fresh:
+        config = replace(config, encoder=replace(config.encoder, init=None), bank_init={})
     model = first_encoder(config)
     encoder = SpreadEncoder(model, config.parallel, ranks)
     settings = config.optimizer
@@ -200,14 +209,7 @@ def first_encoder(config: PretrainConfig) -> Any:
     if config.encoder.init is not None:
         model = load_encoder(config.encoder.init, dtype=torch.float32, device="cpu").model
         wanted, found = config.encoder_config(), model.config
-        for name in (
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "patch_size",
-            "rope_mode",
-        ):
+        for name in _SHAPE:
             if getattr(wanted, name) != getattr(found, name):
                 cause = f"{name} is {getattr(found, name)}, the configuration says {getattr(wanted, name)}"
                 raise ResumeError(config.encoder.init, cause, f"encoder.{name}")
