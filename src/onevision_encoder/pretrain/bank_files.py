@@ -54,7 +54,7 @@ def _check(source: object, shape: tuple[int, ...], classes: int, width: int) -> 
     if len(shape) != 2 or shape[1] != width:
         raise CheckpointError(source, f"rows of shape {list(shape)}; the bank's width is {width}")
     if shape[0] != classes:
-        few = "too few" if shape[0] < classes else "more"
+        few = "fewer" if shape[0] < classes else "more"
         raise CheckpointError(
             source, f"{shape[0]} rows, {few} than the bank's {classes} classes; they must be the same"
         )

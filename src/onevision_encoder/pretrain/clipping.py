@@ -60,7 +60,8 @@ def _device(grads: list[Tensor]) -> torch.device:
 def _local(grad: Any) -> Tensor:
     """What this rank holds of a tensor. Only a DTensor has ``to_local``; its module is absent where torch has no
     ``distributed``."""
-    return grad.to_local() if hasattr(grad, "to_local") else grad
+    held: Tensor = grad.to_local() if hasattr(grad, "to_local") else grad
+    return held
 
 
 def _square(grads: list[Tensor], device: torch.device) -> Tensor:

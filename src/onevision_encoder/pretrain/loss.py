@@ -198,7 +198,7 @@ def _of_positives(
     config: BankConfig, labels_NP: Tensor, cos_NP: Tensor, total_N: Tensor, rival_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of each sample; share of samples whose best positive has a higher cosine than all their negatives; slope of
-    the mean loss along A - s(cos_p - m) [N, P]."""
+    the loss along A - s(cos_p - m) [N, P]."""
     there_NP = labels_NP >= 0
     share_NP = there_NP / (there_NP.sum(1, keepdim=True) * len(labels_NP)).to(cos_NP.dtype)
     excess_NP = total_N[:, None] - config.scale * (cos_NP - config.margin)

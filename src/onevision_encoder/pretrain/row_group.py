@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from onevision_encoder.errors import InvalidArgumentError
+
 
 @dataclass(frozen=True)
 class RowGroup:
@@ -23,10 +25,17 @@ class RowGroup:
 
     @classmethod
     def of(cls, group: dist.ProcessGroup | None) -> RowGroup:
-        """A process group; None: the default one where ``torch.distributed`` is initialised, else alone."""
+        """A process group; None: the default one where ``torch.distributed`` is initialised, else alone.
+
+        Raises:
+            InvalidArgumentError: a group that this process is not in.
+        """
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
-        return cls(dist.get_rank(group), dist.get_world_size(group), group)
+        rank = dist.get_rank(group)
+        if rank < 0:
+            raise InvalidArgumentError("group", group, "a process group that this process is in")
+        return cls(rank, dist.get_world_size(group), group)
 
     def exchange(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
         """The numbers of every rank, by rank."""
