@@ -15,7 +15,7 @@ from small_corpus import small_config, write_pictures
 
 from onevision_encoder.errors import CorpusError, InvalidArgumentError, MissingExtraError
 from onevision_encoder.pretrain import Corpus, Vocabulary, Word, build_corpus, build_vocabulary, read_texts, text_labels
-from onevision_encoder.pretrain.text import RapidOcrReader, corpus_words, has_words, load_words, words_path
+from onevision_encoder.pretrain.text import RapidOcrReader, corpus_words, has_words, load_words, split_line, words_path
 from onevision_encoder.pretrain.vocabulary import tokens_of
 
 
@@ -139,6 +139,19 @@ def drawn(tmp_path: Path) -> NDArray[np.uint8]:
     pen.text((10, 10), "Hello codec", fill="black", font=font)
     pen.text((10, 100), "EXIT 42", fill="red", font=font)
     return np.asarray(picture)
+
+
+def test_a_line_is_split_where_its_letters_are() -> None:
+    level = np.array([[0.1, 0.2], [0.9, 0.2], [0.9, 0.3], [0.1, 0.3]])
+    one, two = split_line("ab cdef", level, 0.7)
+    assert (one.text, two.text, two.score) == ("ab", "cdef", 0.7)
+    np.testing.assert_allclose(one.box, (0.1, 0.2, 0.1 + 0.8 * 2 / 7, 0.3))
+    np.testing.assert_allclose(two.box, (0.1 + 0.8 * 3 / 7, 0.2, 0.9, 0.3))
+    assert [w.text for w in split_line("出口 EXIT", level, 1)] == ["出", "口", "EXIT"]
+    np.testing.assert_allclose(split_line("出口 EXIT", level, 1)[1].box[::2], (0.1 + 0.8 * 2 / 9, 0.1 + 0.8 * 4 / 9))
+    upwards = np.array([[0.4, 0.9], [0.4, 0.1], [0.5, 0.1], [0.5, 0.9]])  # read from the bottom to the top
+    np.testing.assert_allclose(split_line("ab cd", upwards, 1)[0].box, (0.4, 0.9 - 0.8 * 2 / 5, 0.5, 0.9))
+    assert split_line("  ", level, 1) == []
 
 
 @pytest.mark.slow
