@@ -110,8 +110,9 @@ def _centred(width: int, height: int, w: int, h: int) -> tuple[int, int, int, in
 
 def crop_image(rgb_HW3: NDArray[np.uint8], box: tuple[int, int, int, int], side: int) -> NDArray[np.uint8]:
     """The part of a picture in ``box``, stretched to uint8 [side, side, 3] (Pillow's bicubic, antialiased)."""
-    image = Image.fromarray(rgb_HW3)
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
+    left, top, right, bottom = box  # cut first: Pillow's own box lets what lies beside it in
+    image = Image.fromarray(np.ascontiguousarray(rgb_HW3[top:bottom, left:right]))
+    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def share_of(box: tuple[int, int, int, int], width: int, height: int) -> Box:

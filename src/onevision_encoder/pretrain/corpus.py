@@ -23,7 +23,7 @@ from onevision_encoder.pretrain.shards import AGAIN, Entry, Shard
 
 MANIFEST, FAILURES = "corpus.json", "failures.jsonl"
 SCHEMA = 1
-_KEPT_OPEN = 16
+_KEPT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Corpus:
         self.name: str = listed["name"]
         self.request: dict[str, Any] = listed["request"]
         self.shards = tuple(ShardFacts(**row) for row in listed["shards"])
-        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._read: OrderedDict[int, Shard] = OrderedDict()
         self._lock = threading.Lock()
         for row in self.shards:
             path = self.folder / row.name
@@ -75,18 +75,18 @@ class Corpus:
         return "+".join(row.blake2b for row in self.shards)
 
     def shard(self, number: int) -> Shard:
-        """An open shard; the last few stay open. Raises ShardError."""
+        """A shard, its index read; the last few are kept. Raises ShardError."""
         with self._lock:
-            if number in self._open:
-                self._open.move_to_end(number)
-                return self._open[number]
+            if number in self._read:
+                self._read.move_to_end(number)
+                return self._read[number]
             listed = self.shards[number]
             shard = Shard(self.folder / listed.name)
             if (shard.digest, len(shard)) != (listed.blake2b, listed.samples):
                 raise ShardError(shard.path, f"its index is not that of the shard which {MANIFEST} lists; {AGAIN}")
-            self._open[number] = shard
-            if len(self._open) > _KEPT_OPEN:
-                self._open.popitem(last=False)[1].close()
+            self._read[number] = shard
+            if len(self._read) > _KEPT:
+                self._read.popitem(last=False)
             return shard
 
     def samples(self) -> Iterator[tuple[Shard, Entry]]:
@@ -107,13 +107,6 @@ class Corpus:
         """Compare every byte of every shard with what was written. Raises ShardError."""
         for number in range(len(self.shards)):
             self.shard(number).verify()
-
-    def close(self) -> None:
-        """Close the files; reading opens them again."""
-        with self._lock:
-            for shard in self._open.values():
-                shard.close()
-            self._open.clear()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def build_corpus(
     report = BuildReport(lost=[row.name for row in book.lost])
     maker = _Maker(config, licence, origin, book.known)
     pending: list[Sample] = []
+    size = 0
     try:
         for item, made in _in_order(items, maker, workers):
             if isinstance(made, OneVisionError):
@@ -78,9 +79,10 @@ def build_corpus(
                 report.kept += made.kept
                 for members, facts in made.samples:
                     pending.append(_sample(book.next_key + len(pending), members, facts))
-                    if _full(pending, config):
+                    size += pending[-1].size
+                    if len(pending) >= config.shard_samples or size >= config.shard_mb << 20:
                         report.stored += book.write(pending)
-                        pending = []
+                        pending, size = [], 0
             tick()
         if pending:
             report.stored += book.write(pending)
@@ -89,10 +91,6 @@ def build_corpus(
     book.save()
     _write_failures(folder, report, items)
     return report
-
-
-def _full(pending: Sequence[Sample], config: CorpusConfig) -> bool:
-    return len(pending) >= config.shard_samples or sum(s.size for s in pending) >= config.shard_mb << 20
 
 
 def _sample(number: int, members: dict[str, bytes], facts: dict[str, Any]) -> Sample:

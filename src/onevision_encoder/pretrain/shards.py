@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,15 +149,13 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries, self.size, self.digest = _read_index(path)
+        self.entries, self.size, self.digest = _index_of(path)
         if not path.is_file():
             raise ShardError(path, f"no such shard: {AGAIN}")
         found = path.stat().st_size
         if found != self.size:
             state = "cut short" if found < self.size else "not the one that was indexed"
             raise ShardError(path, f"is {state}: {found} of {self.size} bytes; {AGAIN}")
-        self._lock = threading.Lock()
-        self._file: BinaryIO | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -169,24 +166,15 @@ class Shard:
             there = ", ".join(sorted(entry.members))
             raise ShardError(self.path, f"sample {entry.key!r} has no {suffix!r}, only {there}")
         offset, size, crc32 = entry.members[suffix]
-        with self._lock:
-            if self._file is None:
-                try:
-                    self._file = self.path.open("rb")
-                except OSError as error:
-                    raise ShardError(self.path, f"cannot be opened: {error.strerror}; {AGAIN}") from error
-            self._file.seek(offset)
-            payload = self._file.read(size)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                payload = file.read(size)
+        except OSError as error:
+            raise ShardError(self.path, f"cannot be read: {error.strerror}; {AGAIN}") from error
         if len(payload) != size or zlib.crc32(payload) != crc32:
             raise ShardError(self.path, f"{entry.key}.{suffix} is not what was written (checksum); {AGAIN}")
         return payload
-
-    def close(self) -> None:
-        """Close the file; reading opens it again."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
 
     def verify(self) -> None:
         """Compare every byte with what was written. Raises ShardError."""
@@ -194,7 +182,7 @@ class Shard:
             raise ShardError(self.path, f"is not what was written (blake2b); {AGAIN}")
 
 
-def _read_index(shard: Path) -> tuple[tuple[Entry, ...], int, str]:
+def _index_of(shard: Path) -> tuple[tuple[Entry, ...], int, str]:
     path = index_path(shard)
     try:
         index = json.loads(path.read_bytes())

@@ -182,12 +182,10 @@ class MixedStream(Iterator[TrainingBatch]):
         self._queue.clear()
 
     def close(self) -> None:
-        """End the threads and close the shards."""
+        """End the threads."""
         self._forget()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-        for corpus in self.corpora:
-            corpus.close()
 
     def __enter__(self) -> MixedStream:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from onevision_encoder.errors import CorpusError, MissingExtraError
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.samples import decode_image
 from onevision_encoder.pretrain.shards import Entry, Shard
-from onevision_encoder.pretrain.vocabulary import Word
+from onevision_encoder.pretrain.vocabulary import WORD, Word
 from onevision_encoder.tokens.files import write_atomically
 
 SCHEMA = 1
@@ -60,17 +61,36 @@ class RapidOcrReader:
     def __call__(self, rgb_HW3: NDArray[np.uint8]) -> Sequence[Word]:
         height, width = rgb_HW3.shape[:2]
         bgr_HW3 = np.ascontiguousarray(rgb_HW3[:, :, ::-1])
-        found = self._engine(bgr_HW3, return_word_box=True, return_single_char_box=False)
-        words = []
-        for line in found.word_results or ():
-            for text, score, corners in line:
-                if not text:
-                    continue
-                xy_42 = np.asarray(corners, np.float64) / (width, height)
-                (left, top), (right, bottom) = xy_42.min(0).clip(0, 1), xy_42.max(0).clip(0, 1)
-                box = (float(left), float(top), float(right), float(bottom))
-                words.append(Word(text=text, box=box, score=float(score)))
+        # Lines, not its own boxes of words: those are missing for all lines where one of them has none.
+        found = self._engine(bgr_HW3, return_word_box=False)
+        if found.txts is None:
+            return []
+        words: list[Word] = []
+        for text, corners, score in zip(found.txts, found.boxes, found.scores, strict=True):
+            words += split_line(text, np.asarray(corners, np.float64) / (width, height), float(score))
         return words
+
+
+def split_line(text: str, corners_42: NDArray[np.float64], score: float) -> list[Word]:
+    """Words of a line of text: what spaces part, and Han and kana one by one.
+
+    Each takes the part of the line that its letters take of all (Han, kana and full-width letters count twice).
+
+    Args:
+        corners_42: (x, y) as shares of the picture: top left, top right, bottom right, bottom left as the line is read.
+    """
+    ends = np.cumsum([0] + [2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text], dtype=np.float64)
+    ends /= ends[-1] or 1
+    top_left, top_right, bottom_right, bottom_left = corners_42
+    words = []
+    for match in WORD.finditer(text):
+        begin, end = ends[match.start()], ends[match.end()]
+        along = np.array([begin, end, begin, end])[:, None]
+        left, right = np.array([top_left] * 2 + [bottom_left] * 2), np.array([top_right] * 2 + [bottom_right] * 2)
+        xy_42 = (left + along * (right - left)).clip(0, 1)
+        (x0, y0), (x1, y1) = xy_42.min(0).tolist(), xy_42.max(0).tolist()
+        words.append(Word(text=match[0], box=(x0, y0, x1, y1), score=score))
+    return words
 
 
 def read_texts(corpus: Corpus, reader: TextReader, *, tick: Callable[[], object] = lambda: None) -> int:

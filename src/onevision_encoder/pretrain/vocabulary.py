@@ -27,6 +27,8 @@ SLOTS = 100
 SCHEMA = 1
 
 _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han, written without spaces
+WORD = re.compile(rf"[{_SINGLE}]|(?:(?![{_SINGLE}])\S)+")
+"""What stands by itself in a line."""
 _TOKEN = re.compile(rf"[{_SINGLE}]|(?:(?![{_SINGLE}])[^\W_])+(?:['’.,:/-](?:(?![{_SINGLE}])[^\W_])+)*")
 
 
