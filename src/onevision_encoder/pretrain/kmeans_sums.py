@@ -87,21 +87,27 @@ class ClusterSums:
         return new_kD
 
     def repairs(self, group_k: NDArray[np.int64] | None = None) -> dict[int, int]:
-        """Empty cluster -> the row to put its centre on: the furthest row of the cluster with the greatest error.
+        """Empty cluster -> the row to put its centre on: the furthest row of a cluster with an error above the mean,
+        the greatest error first.
 
         Each cluster gives one row a time; one without error, all of whose rows are the same, gives none.
 
         Args:
             group_k: only clusters of its own group give to an empty one.
         """
-        giving = np.flatnonzero((self.far_k > 0) & (self.size_k.numpy() > 1))
-        giving = giving[np.argsort(-self.error_k.numpy()[giving], kind="stable")]
+        empty = torch.nonzero(self.size_k == 0)[:, 0].tolist()
+        if not empty:
+            return {}
         group_k = np.zeros(len(self.size_k), np.int64) if group_k is None else group_k
+        size_k, error_k = self.size_k.numpy(), self.error_k.numpy()
+        mean_g = np.bincount(group_k, weights=error_k) / np.maximum(np.bincount(group_k[size_k > 0], minlength=group_k.max() + 1), 1)
+        giving = np.flatnonzero((self.far_k > 0) & (size_k > 1) & (error_k >= 0.999 * mean_g[group_k]))
+        giving = giving[np.argsort(-error_k[giving], kind="stable")]
         donors: dict[int, list[int]] = {}
         for donor in giving[::-1].tolist():
             donors.setdefault(int(group_k[donor]), []).append(donor)
         found = {}
-        for cluster in torch.nonzero(self.size_k == 0)[:, 0].tolist():
+        for cluster in empty:
             left = donors.get(int(group_k[cluster]))
             if left:
                 found[cluster] = int(self.far_row_k[left.pop()])
