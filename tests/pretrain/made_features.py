@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-def blobs(clusters: int, each: int, width: int, *, noise: float = 0.02, seed: int = 0) -> tuple[Floats, NDArray[np.int64]]:
+def blobs(
+    clusters: int, each: int, width: int, *, noise: float = 0.02, seed: int = 0
+) -> tuple[Floats, NDArray[np.int64]]:
     """Rows in tight clusters around directions that are far apart, shuffled; and the cluster of each."""
     rng = np.random.default_rng(seed)
     directions = np.linalg.qr(rng.standard_normal((width, clusters)))[0].T
@@ -29,7 +31,9 @@ def unit(x: NDArray[np.floating]) -> NDArray[np.float64]:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def lloyd(x: NDArray[np.floating], first: NDArray[np.int64], iterations: int, *, spherical: bool) -> NDArray[np.float64]:
+def lloyd(
+    x: NDArray[np.floating], first: NDArray[np.int64], iterations: int, *, spherical: bool
+) -> NDArray[np.float64]:
     """Lloyd's iterations in float64 with every distance written out; no cluster may run empty."""
     x = unit(x) if spherical else x.astype(np.float64)
     centres = x[first]

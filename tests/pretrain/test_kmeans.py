@@ -204,7 +204,7 @@ def test_centres_keep_on_disk(tmp_path: Path) -> None:
     assert read.provenance["config"]["k"] == 12
     file = tmp_path / "bank/centres.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(CentresFileError, match="centres.safetensors"):
+    with pytest.raises(CentresFileError, match=r"centres\.safetensors"):
         Centres.load(file)
 
 

@@ -100,7 +100,9 @@ class ClusterSums:
             return {}
         group_k = np.zeros(len(self.size_k), np.int64) if group_k is None else group_k
         size_k, error_k = self.size_k.numpy(), self.error_k.numpy()
-        mean_g = np.bincount(group_k, weights=error_k) / np.maximum(np.bincount(group_k[size_k > 0], minlength=group_k.max() + 1), 1)
+        mean_g = np.bincount(group_k, weights=error_k) / np.maximum(
+            np.bincount(group_k[size_k > 0], minlength=group_k.max() + 1), 1
+        )
         giving = np.flatnonzero((self.far_k > 0) & (size_k > 1) & (error_k >= 0.999 * mean_g[group_k]))
         giving = giving[np.argsort(-error_k[giving], kind="stable")]
         donors: dict[int, list[int]] = {}
