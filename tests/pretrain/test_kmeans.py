@@ -86,7 +86,7 @@ def test_empty_clusters_are_filled(tmp_path: Path) -> None:
     assert history[0]["empty"] > 5
     assert history[0]["repaired"] > 0
     assert found.provenance["balance"]["empty"] == 0
-    assert found.provenance["inertia"] < 1e-3
+    assert found.provenance["inertia"] < 0.25 * history[0]["inertia"]
 
 
 def test_rows_that_are_all_the_same_leave_clusters_empty_and_say_so(tmp_path: Path) -> None:
