@@ -1,12 +1,13 @@
 """K-means of features: quality and speed beside faiss, how the two levels compare with one, and how far it goes here.
 
     pip install faiss-cpu
-    python benchmarks/bench_kmeans.py [--small] [--threads 1] [--out benchmarks/results]
+    python benchmarks/bench_kmeans.py [--part 1] [--threads 1] [--out benchmarks/results]
 
-Features are made: overlapping clusters of sizes that fall off as a power, around a common direction, as features of real
-encoders have it. faiss gets the rows in memory and the very same first centres; ours reads a .npy, checks every row, and
-takes one more look at all rows at the end, for sizes and inertia. Inertia is measured of both alike, in float64, after
-the last update. Times are wall clock (and CPU time, for machines that do other things too), everything counted.
+Features are made: overlapping clusters of sizes that fall off as a power, around a common direction, as features of
+real encoders have it. faiss gets the rows in memory and the very same first centres; ours reads a .npy, checks every
+row, and takes one more look at all rows at the end, for sizes and inertia. Inertia is measured of both alike, in
+float64, after the last update. Times are wall clock (and CPU time, for machines that do other things too), everything
+counted.
 """
 
 from __future__ import annotations
@@ -198,9 +199,14 @@ def expected(rate: float, rows: float, width: int, k: int) -> report.Row:
     }
 
 
+def _fewer(k: int, rows: int, part: int) -> int:
+    """Centres of a run with fewer rows: as many, but no more than one for three rows."""
+    return min(k, rows // part // 3) if part > 1 else k
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="a tenth of the sizes, to see that it runs")
+    parser.add_argument("--part", type=int, default=1, help="so many times fewer rows, to see that it runs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
@@ -208,7 +214,7 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
-    part = 10 if options.small else 1
+    part = options.part
     parts: dict[str, list[report.Row]] = {"Beside faiss": [], "One look at all rows, one level": []}
     for rows, width, k, spherical in (
         (200_000, 256, 1000, True),
@@ -217,7 +223,7 @@ def main() -> None:
         (200_000, 256, 1000, False),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            lines = beside_faiss(Path(folder), rows // part, width, k // part, 20, spherical=spherical)
+            lines = beside_faiss(Path(folder), rows // part, width, _fewer(k, rows, part), 20, spherical=spherical)
         parts["Beside faiss"] += lines
     for rows, width, k in (
         (200_000, 256, 1000),
@@ -225,13 +231,13 @@ def main() -> None:
         (100_000, 1024, 16_000),
         (100_000, 256, 128_000),
     ):
-        parts["One look at all rows, one level"].append(one_look(rows // part, width, k // part))
+        parts["One look at all rows, one level"].append(one_look(rows // part, width, _fewer(k, rows, part)))
     scale = parts["Two levels, all of it"] = []
     for rows, width, k in ((400_000, 256, 10_000), (1_000_000, 256, 100_000), (3_000_000, 256, 1_000_000)):
         with tempfile.TemporaryDirectory() as folder:
-            scale.append(two_levels(Path(folder), rows // part, width, k // part, 10, 16))
+            scale.append(two_levels(Path(folder), rows // part, width, _fewer(k, rows, part), 10, 16))
     last = scale[-1]
-    rows, k = 3_000_000 // part, 1_000_000 // part
+    rows, k = 3_000_000 // part, _fewer(1_000_000, 3_000_000, part)
     j = round(k**0.5)
     work = 2 * rows * 256 * (12 * j + 11 * k / j + 3 * (j + 8 * k / j))
     rate = work / float(str(last["seconds"]))
@@ -242,8 +248,8 @@ def main() -> None:
         f"threads: {options.threads} of ours and of faiss {faiss.__version__} ({faiss.get_compile_options().strip()})",
         "first centres are the same rows in every run but k-means++ and two levels; 20 updates",
         "two levels: 10 updates of parents and children, 2 of the polish over 8 near parents; labels look into 16",
-        f"extrapolated: seconds = 2 n D (21 j + 21 k / j + 3 (j + 8 k / j)) / R with j = sqrt(k) parents, R = {rate:.3g} "
-        "FLOP/s as measured on the last line (its looks: 12 j + 11 k / j + 3 (j + 8 k / j)); of one level 2 n D 21 k / R",
+        "extrapolated: seconds = 2 n D (21 j + 21 k / j + 3 (j + 8 k / j)) / R with j = sqrt(k) parents, and of one "
+        f"level 2 n D 21 k / R; R = {rate:.3g} FLOP/s, the last line's with 12 j + 11 k / j + 3 (j + 8 k / j)",
     ]
     report.write(options.out, "kmeans", "K-means of features", parts, notes)
 
