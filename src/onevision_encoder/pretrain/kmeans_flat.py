@@ -44,12 +44,14 @@ class Flat:
 def look(rows: Rows, centres_kD: Tensor, config: KMeansConfig, team: Team, sums: ClusterSums) -> None:
     """One look at all rows with these centres; ``sums`` are then of them."""
     nearest = Nearest(
-        centres_kD, spherical=config.spherical, screening=screens(config.screening, spherical=config.spherical)
+        centres_kD,
+        spherical=config.spherical,
+        screening=screens(config.screening, rows.width, spherical=config.spherical),
     )
     sums.begin()
     for start, x_BD in rows.each(team):
-        sums.add(start, x_BD, nearest.find(x_BD), centres_kD)
-    sums.reduce(team)
+        sums.add(start, x_BD, nearest.find(x_BD))
+    sums.reduce(team, centres_kD)
 
 
 def cluster(

@@ -87,8 +87,8 @@ def _polish(
         )
         sums.begin()
         for start, x_BD in rows.each(team):
-            sums.add(start, x_BD, search.find(x_BD), tree.centres_kD)
-        sums.reduce(team)
+            sums.add(start, x_BD, search.find(x_BD))
+        sums.reduce(team, tree.centres_kD)
         tree.inertia, tree.sizes_k = sums.inertia, sums.size_k
         if tick:
             tick("polish", tree.inertia)
@@ -128,7 +128,9 @@ def _parent_of(
         found: NDArray[np.int32] = kept[0]["parent"]
         return found
     spherical = config.spherical
-    nearest = Nearest(parents_jD, spherical=spherical, screening=screens(config.screening, spherical=spherical))
+    nearest = Nearest(
+        parents_jD, spherical=spherical, screening=screens(config.screening, rows.width, spherical=spherical)
+    )
     mine = [nearest.find(x_BD).numpy().astype(np.int32) for _, x_BD in rows.each(team)]
     parts = team.gather(np.concatenate(mine) if mine else np.empty(0, np.int32))
     parent_n = np.concatenate(parts)

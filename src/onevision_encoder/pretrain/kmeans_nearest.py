@@ -34,9 +34,15 @@ _OUT = 2.0**-8 * 1.01
 """Relative error of rounding a score to bfloat16: half of the last of 8 bits, generously."""
 
 
-def screens(asked: Screening, spherical: bool) -> bool:
+NARROW = 128
+"""Below this width float32 products are as fast as screening."""
+
+
+def screens(asked: Screening, width: int, *, spherical: bool) -> bool:
     """Whether products are screened in bfloat16 on this machine."""
-    return asked == "bf16" or (asked == "auto" and spherical and native_bf16_unit() is not None)
+    if asked == "auto":
+        return spherical and width >= NARROW and native_bf16_unit() is not None
+    return asked == "bf16"
 
 
 class Nearest:

@@ -21,6 +21,9 @@ from onevision_encoder.pretrain.kmeans_sums import ClusterSums
 STEP = 2.0**-6
 """How far towards the furthest row."""
 
+_SAME = 1e-12
+"""Squared distance to the mean, as a share of the mean's squared length, that rounding makes of rows all the same."""
+
 
 def repair(
     centres_kD: Tensor,
@@ -44,7 +47,8 @@ def repair(
         return 0
     empty, donor = map(list, zip(*pairs.items(), strict=True))
     apart_m, row_m = _furthest(donor, centres_kD, sums, rows, team)
-    real = [i for i in range(len(donor)) if apart_m[i] > 0]
+    noise_m = _SAME * centres_kD[donor].square().sum(1).numpy()
+    real = np.flatnonzero(apart_m > noise_m).tolist()
     empty, donor = [empty[i] for i in real], [donor[i] for i in real]
     if not real:
         return 0

@@ -5,7 +5,8 @@ Axes: k centres, D width, B rows of a chunk.
 Numbers are added as whole multiples of a power of two in int64, which is exact: however the rows are divided among
 chunks and ranks, the sums have the same bits. The unit is chosen so that n rows of the greatest length cannot overflow;
 for a million rows of length 1 it is 2^-42, below float32's own resolution. Being exact, the sums of one look become
-those of the next by moving only the rows that changed their cluster.
+those of the next by moving only the rows that changed their cluster. Errors follow from the sums: the squared distances
+of the rows of a cluster to its centre c add up to (sum of |x|^2) - 2 c . (sum of x) + size |c|^2, in float64.
 """
 
 from __future__ import annotations
@@ -26,52 +27,62 @@ class ClusterSums:
 
     Attributes:
         labels: first row of a chunk of this rank -> int64 [B], the cluster of each row at the last look.
-        size_k: int64. error_k: int64, squared distances in units of 2^-error_bits.
+        size_k: int64. error_k: float64, sum of squared distances to the centre.
     """
 
     def __init__(self, k: int, width: int, rows: int, longest: float) -> None:
         self.bits = _BITS - math.ceil(math.log2(rows * max(longest, 1e-30)))
-        self.error_bits = _BITS - math.ceil(math.log2(4.04 * rows * max(longest, 1e-30) ** 2))
+        self.square_bits = _BITS - math.ceil(math.log2(1.01 * rows * max(longest, 1e-30) ** 2))
         self.labels: dict[int, Tensor] = {}
         self._own_kD = torch.zeros(k, width, dtype=torch.int64)
+        self._own_square_k = torch.zeros(k, dtype=torch.int64)
         self._all_kD = self._own_kD
         self.begin()
 
     def begin(self) -> None:
         """Start a look."""
         self.size_k = torch.zeros(len(self._own_kD), dtype=torch.int64)
-        self.error_k = torch.zeros(len(self._own_kD), dtype=torch.int64)
+        self.error_k = torch.zeros(len(self._own_kD), dtype=torch.float64)
 
-    def add(self, start: int, x_BD: Tensor, label_B: Tensor, centres_kD: Tensor) -> None:
-        """Count rows ``start`` ... to the centres that they were given."""
+    def add(self, start: int, x_BD: Tensor, label_B: Tensor) -> None:
+        """Count rows ``start`` ... to the clusters that they were given."""
         before_B = self.labels.get(start)
         if before_B is None:
-            self._own_kD.index_add_(0, label_B, self._whole(x_BD))
+            self._move(x_BD, None, label_B)
         else:
             moved = torch.nonzero(label_B != before_B)[:, 0]
-            whole = self._whole(x_BD[moved])
-            self._own_kD.index_add_(0, label_B[moved], whole)
-            self._own_kD.index_add_(0, before_B[moved], whole.neg_())
+            self._move(x_BD[moved], before_B[moved], label_B[moved])
         self.labels[start] = label_B
         self.size_k += torch.bincount(label_B, minlength=len(self.size_k))
-        apart_B = (x_BD - centres_kD[label_B]).square_().sum(1)
-        whole_B = (apart_B.double() * 2.0**self.error_bits).round_().to(torch.int64)
-        self.error_k.index_add_(0, label_B, whole_B)
 
-    def _whole(self, x_BD: Tensor) -> Tensor:
-        return torch.empty(x_BD.shape, dtype=torch.int64).copy_((x_BD * 2.0**self.bits).round_())
+    def _move(self, x_BD: Tensor, before_B: Tensor | None, label_B: Tensor) -> None:
+        whole = torch.empty(x_BD.shape, dtype=torch.int64).copy_((x_BD * 2.0**self.bits).round_())
+        square_B = torch.linalg.vector_norm(x_BD, dim=1, dtype=torch.float64).square_()
+        whole_square = (square_B * 2.0**self.square_bits).round_().to(torch.int64)
+        self._own_kD.index_add_(0, label_B, whole)
+        self._own_square_k.index_add_(0, label_B, whole_square)
+        if before_B is not None:
+            self._own_kD.index_add_(0, before_B, whole.neg_())
+            self._own_square_k.index_add_(0, before_B, whole_square.neg_())
 
-    def reduce(self, team: Team) -> None:
-        """End a look: add what the other ranks have found."""
+    def reduce(self, team: Team, centres_kD: Tensor) -> None:
+        """End a look with these centres: add what the other ranks have found."""
+        square_k = self._own_square_k
         if team.world > 1:
-            self._all_kD = self._own_kD.clone()
-            for tensor in (self._all_kD, self.size_k, self.error_k):
+            self._all_kD, square_k = self._own_kD.clone(), square_k.clone()
+            for tensor in (self._all_kD, self.size_k, square_k):
                 dist.all_reduce(tensor)
+        for i in range(0, len(centres_kD), 4096):
+            part = slice(i, i + 4096)
+            c_kD = centres_kD[part].double()
+            across_k = (c_kD * self.sum(part)).sum(1)
+            error_k = square_k[part].double() * 2.0**-self.square_bits - 2 * across_k
+            self.error_k[part] = error_k.add_(self.size_k[part] * c_kD.square_().sum(1)).clamp_(min=0)
 
     @property
     def inertia(self) -> float:
         """Sum of squared distances of all rows to their centres."""
-        return math.fsum((self.error_k.double() * 2.0**-self.error_bits).tolist())
+        return math.fsum(self.error_k.tolist())
 
     def sum(self, part: slice) -> Tensor:
         """Float64 [k, D]: sums of some clusters."""
