@@ -41,7 +41,7 @@ class KMeansConfig:
     """Of two levels: among the children of how many parents a row looks for its centre in the last updates."""
     screening: Screening = "auto"
     """Products in bfloat16 rule centres out, float32 decides among the rest, so the centre found is the nearest.
-    auto: where the CPU multiplies bfloat16 natively. Which one was used is written down."""
+    auto: where the CPU multiplies bfloat16 natively and the width is 128 and more. What was used is written down."""
     chunk_rows: int = 4096
     """Rows that are worked on at once; on every number of ranks the same ones, so that these decide no result."""
     memory_mb: int = 1024

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.pretrain.kmeans_config import KMeansConfig
 from onevision_encoder.pretrain.kmeans_init import first_centres
 from onevision_encoder.pretrain.kmeans_nearest import Nearest, screens
+from onevision_encoder.pretrain.kmeans_repair import repair
 from onevision_encoder.pretrain.kmeans_rows import Rows
 from onevision_encoder.pretrain.kmeans_state import Progress
 from onevision_encoder.pretrain.kmeans_sums import ClusterSums
@@ -41,16 +41,17 @@ class Flat:
     converged: bool = False
 
 
-def look(rows: Rows, centres_kD: Tensor, config: KMeansConfig, team: Team, longest: float) -> ClusterSums:
-    """One look at all rows with these centres."""
+def look(rows: Rows, centres_kD: Tensor, config: KMeansConfig, team: Team, sums: ClusterSums) -> None:
+    """One look at all rows with these centres; ``sums`` are then of them."""
     nearest = Nearest(
-        centres_kD, spherical=config.spherical, screening=screens(config.screening, spherical=config.spherical)
+        centres_kD,
+        spherical=config.spherical,
+        screening=screens(config.screening, rows.width, spherical=config.spherical),
     )
-    sums = ClusterSums(len(centres_kD), rows.width, rows.count, longest)
+    sums.begin()
     for start, x_BD in rows.each(team):
-        sums.add(start, x_BD, nearest.find(x_BD), centres_kD)
-    sums.reduce(team)
-    return sums
+        sums.add(start, x_BD, nearest.find(x_BD))
+    sums.reduce(team, centres_kD)
 
 
 def cluster(
@@ -73,28 +74,27 @@ def cluster(
         centres_kD, history = torch.from_numpy(kept[0]["centres"]), list(kept[1]["history"])
     else:
         centres_kD, history = first_centres(rows, config, stream), []
+    sums = ClusterSums(config.k, rows.width, rows.count, longest)
     while True:
-        sums = look(rows, centres_kD, config, team, longest)
+        look(rows, centres_kD, config, team, sums)
         new_kD = sums.means(centres_kD, spherical=config.spherical)
-        repairs = sums.repairs()
-        if repairs:
-            new_kD[list(repairs)] = rows.take(np.array(list(repairs.values()), np.int64))
+        repaired = repair(new_kD, sums, rows, team, spherical=config.spherical)
         inertia = sums.inertia
-        settled = bool(torch.equal(new_kD, centres_kD)) or _settled(history, inertia, config.tolerance, repairs)
+        settled = bool(torch.equal(new_kD, centres_kD)) or _settled(history, inertia, config.tolerance, repaired)
         if tick:
             tick("iteration", inertia)
         if settled or len(history) >= config.iterations:
             return Flat(centres_kD, sums.size_k, inertia, history, converged=settled)
         empty = int((sums.size_k == 0).sum())
-        history.append({"inertia": inertia, "empty": empty, "repaired": len(repairs)})
+        history.append({"inertia": inertia, "empty": empty, "repaired": repaired})
         centres_kD = new_kD
         if progress:
             progress.save("flat", {"centres": centres_kD.numpy()}, history=history)
 
 
-def _settled(history: list[dict[str, Any]], inertia: float, tolerance: float, repairs: dict[int, int]) -> bool:
+def _settled(history: list[dict[str, Any]], inertia: float, tolerance: float, repaired: int) -> bool:
     """Whether the last update gained too little to go on."""
-    if not history or repairs or tolerance == 0:
+    if not history or repaired or tolerance == 0:
         return False
     before = history[-1]["inertia"]
     return bool(before - inertia <= tolerance * before)

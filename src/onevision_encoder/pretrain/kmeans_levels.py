@@ -21,6 +21,7 @@ from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.pretrain.kmeans_config import KMeansConfig
 from onevision_encoder.pretrain.kmeans_flat import Tick, cluster
 from onevision_encoder.pretrain.kmeans_nearest import Nearest, screens
+from onevision_encoder.pretrain.kmeans_repair import repair
 from onevision_encoder.pretrain.kmeans_rows import Rows
 from onevision_encoder.pretrain.kmeans_state import Progress
 from onevision_encoder.pretrain.kmeans_sums import ClusterSums
@@ -75,6 +76,7 @@ def _polish(
 ) -> Tree:
     """Updates of all children together; the last look gives sizes and inertia."""
     group_k = np.repeat(np.arange(len(tree.parents_jD)), np.diff(tree.child_bounds.numpy()))
+    sums = ClusterSums(config.k, rows.width, rows.count, longest)
     while True:
         search = TreeSearch(
             tree.centres_kD,
@@ -83,23 +85,21 @@ def _polish(
             near=config.nearest_parents,
             spherical=config.spherical,
         )
-        sums = ClusterSums(config.k, rows.width, rows.count, longest)
+        sums.begin()
         for start, x_BD in rows.each(team):
-            sums.add(start, x_BD, search.find(x_BD), tree.centres_kD)
-        sums.reduce(team)
+            sums.add(start, x_BD, search.find(x_BD))
+        sums.reduce(team, tree.centres_kD)
         tree.inertia, tree.sizes_k = sums.inertia, sums.size_k
         if tick:
             tick("polish", tree.inertia)
         done = sum(row["stage"] == "polish" for row in tree.history)
         if done >= config.refinements:
             return tree
-        repairs = sums.repairs(group_k)
         tree.centres_kD = sums.means(tree.centres_kD, spherical=config.spherical)
-        if repairs:
-            tree.centres_kD[list(repairs)] = rows.take(np.array(list(repairs.values()), np.int64))
+        repaired = repair(tree.centres_kD, sums, rows, team, spherical=config.spherical, group_k=group_k)
         tree.parents_jD = _parents(sums, tree, group_k, spherical=config.spherical)
         empty = int((sums.size_k == 0).sum())
-        facts = {"stage": "polish", "inertia": tree.inertia, "empty": empty, "repaired": len(repairs)}
+        facts = {"stage": "polish", "inertia": tree.inertia, "empty": empty, "repaired": repaired}
         tree.history.append(facts)
         arrays = {"centres": tree.centres_kD.numpy(), "parents": tree.parents_jD.numpy()}
         progress.save("polish", arrays, history=tree.history)
@@ -112,7 +112,7 @@ def _parents(sums: ClusterSums, tree: Tree, group_k: NDArray[np.int64], *, spher
     for j in range(len(new_jD)):
         part = slice(bounds[j], bounds[j + 1])
         count = int(sums.size_k[part].sum())
-        mean_D = (sums.sum_kD[part].double() * 2.0**-sums.bits).sum(0) / max(count, 1)
+        mean_D = sums.sum(part).sum(0) / max(count, 1)
         length = float(torch.linalg.vector_norm(mean_D))
         if count and (length > 1e-9 or not spherical):
             new_jD[j] = mean_D / length if spherical else mean_D
@@ -128,7 +128,9 @@ def _parent_of(
         found: NDArray[np.int32] = kept[0]["parent"]
         return found
     spherical = config.spherical
-    nearest = Nearest(parents_jD, spherical=spherical, screening=screens(config.screening, spherical=spherical))
+    nearest = Nearest(
+        parents_jD, spherical=spherical, screening=screens(config.screening, rows.width, spherical=spherical)
+    )
     mine = [nearest.find(x_BD).numpy().astype(np.int32) for _, x_BD in rows.each(team)]
     parts = team.gather(np.concatenate(mine) if mine else np.empty(0, np.int32))
     parent_n = np.concatenate(parts)

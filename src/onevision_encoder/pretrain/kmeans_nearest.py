@@ -34,9 +34,15 @@ _OUT = 2.0**-8 * 1.01
 """Relative error of rounding a score to bfloat16: half of the last of 8 bits, generously."""
 
 
-def screens(asked: Screening, spherical: bool) -> bool:
+NARROW = 128
+"""Below this width float32 products are as fast as screening."""
+
+
+def screens(asked: Screening, width: int, *, spherical: bool) -> bool:
     """Whether products are screened in bfloat16 on this machine."""
-    return asked == "bf16" or (asked == "auto" and spherical and native_bf16_unit() is not None)
+    if asked == "auto":
+        return spherical and width >= NARROW and native_bf16_unit() is not None
+    return asked == "bf16"
 
 
 class Nearest:
@@ -98,7 +104,7 @@ class Nearest:
         B, k, D = len(x_BD), len(self.centres_kD), x_BD.shape[1]
         x16_BD = x_BD.to(torch.bfloat16)
         error_B = torch.linalg.vector_norm(x_BD - x16_BD, dim=1) * self._longest
-        error_B += torch.linalg.vector_norm(x16_BD.float(), dim=1) * (self._lost + D * _SUM * self._longest)
+        error_B += 1.01 * (self._lost + D * _SUM * self._longest)  # rows have length 1, copies less than 1.01
         error = error_B.numpy().astype(np.float32) * np.float32(1 + 1e-5)
         top_B, rows, columns, scores = np.zeros(B, np.int16), [], [], []
         out = torch.empty(B * min(k, CENTRES), dtype=torch.bfloat16)

@@ -79,9 +79,11 @@ class Rows:
     def take(self, rows_m: NDArray[np.int64]) -> Tensor:
         """Float32 [m, D]: these rows, in the order given. Only chunks that hold one are read."""
         out_mD = torch.empty(len(rows_m), self.width)
+        if not len(rows_m):
+            return out_mD
         order = np.argsort(rows_m, kind="stable")
         chunk_m = rows_m[order] // self.chunk_rows
-        starts = np.flatnonzero(np.r_[True, chunk_m[1:] != chunk_m[:-1]]) if len(rows_m) else np.array([], np.int64)
+        starts = np.flatnonzero(np.r_[True, chunk_m[1:] != chunk_m[:-1]])
         for first, last in zip(starts, np.r_[starts[1:], len(rows_m)], strict=True):
             at = order[first:last]
             i = int(chunk_m[first])

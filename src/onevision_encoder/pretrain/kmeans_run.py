@@ -47,7 +47,7 @@ def kmeans(
     if config.k > store.rows:
         raise InvalidArgumentError("k", config.k, f"at most {store.rows}, the rows of {store.path}")
     team = joined_team()
-    screened = screens(config.screening, spherical=config.spherical)
+    screened = screens(config.screening, store.width, spherical=config.spherical)
     if screened and not config.spherical:
         raise InvalidArgumentError("screening", config.screening, "'auto' or 'none' of plain k-means: no lengths of 1")
     key = {"config": config.deciding(), "features": store.identity(), "screened": screened}

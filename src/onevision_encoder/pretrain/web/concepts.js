@@ -16,7 +16,7 @@
   at("facts").textContent =
     `${whole(data.rows)} rows of width ${data.width} in ${whole(even.clusters)} clusters: ` +
     `${whole(even.smallest)} to ${whole(even.largest)} rows, median ${whole(even.median)}, ${whole(even.empty)} empty, ` +
-    `Gini ${even.gini.toFixed(3)}, as many as ${percent(even.effective_share)} of them if they were equal.`;
+    `Gini ${even.gini.toFixed(3)}, effective clusters ${percent(even.effective_share)}.`;
 
   const bars = (id, items) => {
     const top = Math.max(...items.map((item) => item.value), 1e-30);
