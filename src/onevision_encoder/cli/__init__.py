@@ -37,17 +37,14 @@ def _verb_of(words: list[str]) -> Any:
         from onevision_encoder.cli.evaluation import Eval, eval_verbs
 
         return _parse(words[1:], eval_verbs(), prog="ove eval", about=Eval.__doc__ or "")
-<<<<<<< HEAD
     if words[:1] == ["concepts"]:
         from onevision_encoder.cli.concepts import Concepts, concept_verbs
 
         return _parse(words[1:], concept_verbs(), prog="ove concepts", about=Concepts.__doc__ or "")
-=======
     if words[:1] == ["corpus"]:
         from onevision_encoder.cli.corpus import CorpusVerbs, corpus_verbs
 
         return _parse(words[1:], corpus_verbs(), prog="ove corpus", about=CorpusVerbs.__doc__ or "")
->>>>>>> w/p3
     about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
     return _parse(words, _verbs(words), prog="ove", about=about)
 

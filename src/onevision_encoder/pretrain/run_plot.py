@@ -98,7 +98,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Logarithms of round numbers in [low, high], logarithms themselves: of 1, 10, 100, and of 2 and 5 where few are."""
+    """Logarithms of round numbers, in [low, high]: of 1, 10, 100 ..., and of numbers between where these are few."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         found = [math.log10(digit) + power for power in powers for digit in digits]
