@@ -16,7 +16,7 @@ from onevision_encoder.pretrain import (
     AugmentConfig,
     Corpus,
     CorpusShare,
-    LabelTable,
+    AttachedLabels,
     MixedStream,
     StreamConfig,
     TextBank,
@@ -41,7 +41,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         corpus = Corpus(folder)
         ids = [entry.facts["id"] for _, entry in corpus.samples()]
         rows = np.arange(len(ids) * 3).reshape(-1, 3) % 50
-        attach_labels(corpus, LabelTable(ids=ids, labels_NP=rows, classes=50), ("object", "motion")[number])
+        attach_labels(corpus, AttachedLabels(ids=ids, labels_NP=rows, classes=50), ("object", "motion")[number])
     return pictures, videos
 
 
@@ -216,7 +216,7 @@ def test_labels_that_lack_are_told_or_allowed(tmp_path: Path) -> None:
     folder = picture_corpus(tmp_path, 7)
     corpus = Corpus(folder)
     ids = [entry.facts["id"] for _, entry in corpus.samples()]
-    table = LabelTable(ids=ids[:-1], labels_NP=np.zeros((6, 2), np.int64), classes=1)
+    table = AttachedLabels(ids=ids[:-1], labels_NP=np.zeros((6, 2), np.int64), classes=1)
     with pytest.raises(CorpusError, match="1 sample of it without labels"):
         attach_labels(corpus, table, "object")
     assert not list(folder.glob("*.labels.*"))
@@ -239,7 +239,7 @@ def test_labels_that_lack_are_told_or_allowed(tmp_path: Path) -> None:
         {"ids": ["a"] * 6},
     ):
         with pytest.raises(OneVisionError):
-            LabelTable(**{"ids": ids[:-1], "labels_NP": np.zeros((6, 2), np.int64), "classes": 1, **wrong})  # type: ignore[arg-type]
+            AttachedLabels(**{"ids": ids[:-1], "labels_NP": np.zeros((6, 2), np.int64), "classes": 1, **wrong})  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="a-z"):
         attach_labels(corpus, table, "my.bank", missing="none")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from onevision_encoder.pretrain.attached_labels import AttachedLabels as AttachedLabels
     from onevision_encoder.pretrain.attached_labels import attach_labels as attach_labels
     from onevision_encoder.pretrain.augment import AugmentConfig as AugmentConfig
     from onevision_encoder.pretrain.bank import BankLoss as BankLoss
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from onevision_encoder.pretrain.vocabulary import text_labels as text_labels
 
 _HOME = {
+    "AttachedLabels": "attached_labels",
     "attach_labels": "attached_labels",
     "AugmentConfig": "augment",
     "BankLoss": "bank",

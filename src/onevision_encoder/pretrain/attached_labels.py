@@ -43,7 +43,7 @@ FORM = Form(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LabelTable:
+class AttachedLabels:
     """Classes of samples in one bank.
 
     Attributes:
@@ -68,7 +68,7 @@ class LabelTable:
             raise InvalidArgumentError("ids", f"{len(self.ids)} rows", "every id once")
 
 
-def attach_labels(corpus: Corpus, label_table: LabelTable, bank: str, *, missing: Missing = "error") -> int:
+def attach_labels(corpus: Corpus, label_table: AttachedLabels, bank: str, *, missing: Missing = "error") -> int:
     """Write the labels of every shard of a corpus; those of an earlier call for the bank are replaced.
 
     Args:

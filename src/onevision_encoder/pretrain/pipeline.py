@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from onevision_encoder.checks import counted
 from onevision_encoder.errors import CorpusError, InvalidArgumentError
-from onevision_encoder.pretrain.attached_labels import LabelTable, attach_labels
+from onevision_encoder.pretrain.attached_labels import AttachedLabels, attach_labels
 from onevision_encoder.pretrain.config import PretrainConfig, ProbeConfig, SourceConfig
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
@@ -211,7 +211,7 @@ def _bank(
     centres.save(folder)
     table = label_features(store, centres, top=min(POSITIVES, k))
     table.save(folder)
-    labels = LabelTable(ids=table.ids, labels_NP=table.labels_nP, classes=table.classes)
+    labels = AttachedLabels(ids=table.ids, labels_NP=table.labels_nP, classes=table.classes)
     attach_labels(corpus, labels, folder.name, missing="none")
     return k
 
