@@ -13,10 +13,10 @@ from small_corpus import picture_corpus, video_corpus
 
 from onevision_encoder.errors import BudgetError, CorpusError, InvalidArgumentError, OneVisionError, ShardError
 from onevision_encoder.pretrain import (
+    AttachedLabels,
     AugmentConfig,
     Corpus,
     CorpusShare,
-    AttachedLabels,
     MixedStream,
     StreamConfig,
     TextBank,
