@@ -64,7 +64,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(Trainer, "_one_step", one_step)
 
 
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("background", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 6))])
 def test_a_stopped_run_ends_with_the_same_bits(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, steps: int, background: bool
@@ -268,7 +268,7 @@ def test_half_of_a_save_is_never_taken(tmp_path: Path, whole: Path) -> None:
     same(tmp_path, whole)
 
 
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("background", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, background: bool
 ) -> None:
@@ -312,9 +312,8 @@ def test_pictures_grow_and_the_position_goes_on(tmp_path: Path, monkeypatch: pyt
     same(tmp_path / "stopped", tmp_path / "whole")
 
 
-@pytest.mark.parametrize(
-    "setting", ["bfloat16", *(pytest.param(s, marks=pytest.mark.slow) for s in ("activation_checkpointing", "fsdp2"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["bfloat16", "activation_checkpointing", "fsdp2"])
 def test_ways_to_compute_agree(tmp_path: Path, whole: Path, setting: str) -> None:
     parallel = {
         "activation_checkpointing": ParallelConfig(activation_checkpointing=True),

@@ -77,17 +77,17 @@ def interrupted(out: Path, at: int, *settings: str, world: int) -> None:
 @pytest.mark.parametrize("mode", ["ddp", "fsdp2"])
 def test_ranks_may_change_on_the_way(tmp_path: Path, mode: str) -> None:
     """1 -> 2 -> 1 processes; the batches of all ranks together are the same, so the run is, up to rounding."""
-    settings = ("steps=120", "checkpoint.every=50", f"parallel.mode={mode}", "optimizer.lr=1e-3")
+    settings = ("steps=48", "checkpoint.every=20", f"parallel.mode={mode}", "optimizer.lr=1e-3")
     done(tmp_path / "whole", *settings)
     out = tmp_path / "moved"
-    interrupted(out, 10, *settings, world=1)
-    interrupted(out, 25, *settings, world=2)
+    interrupted(out, 5, *settings, world=1)
+    interrupted(out, 12, *settings, world=2)
     done(out, *settings)
     rows, expected = read_metrics(out), read_metrics(tmp_path / "whole")
-    assert [row["step"] for row in rows] == list(range(120))
+    assert [row["step"] for row in rows] == list(range(48))
     losses, others = (np.array([row["loss"] for row in part]) for part in (rows, expected))
-    assert np.allclose(losses[:40], others[:40], rtol=1e-3), np.abs(losses / others - 1)[:40].max()
-    assert abs(losses[-30:].mean() / others[-30:].mean() - 1) < 0.02
+    assert np.allclose(losses[:20], others[:20], rtol=1e-3), np.abs(losses / others - 1)[:20].max()
+    assert abs(losses[-20:].mean() / others[-20:].mean() - 1) < 0.02
     starts = json.loads((out / "run.json").read_text())["starts"]
     assert [start["ranks"] for start in starts] == [1, 2, 1]
 
