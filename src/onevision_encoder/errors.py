@@ -105,6 +105,23 @@ class WriteError(OneVisionError):
         super().__init__(f"{self.path}: cannot be written: {cause}")
 
 
+class CorpusError(OneVisionError):
+    """A corpus, one of its shards or one of its samples cannot be used.
+
+    Args:
+        path: the file, with the sample where it is one.
+        cause: what is wrong and what to do about it, in words.
+    """
+
+    def __init__(self, path: object, cause: str) -> None:
+        self.path, self.cause = str(path), cause
+        super().__init__(f"{self.path}: {cause}")
+
+
+class ShardError(CorpusError):
+    """A shard is missing, cut short, altered, or not what its index says."""
+
+
 class CheckpointError(OneVisionError):
     """Weights cannot be loaded.
 

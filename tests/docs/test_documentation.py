@@ -21,8 +21,10 @@ RUN_BY_CI = re.compile(r"^(make \w+|pip install \.)", re.M)
 HAS_EXPORT = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 NEEDS_EXPORT = pytest.mark.skipif(not HAS_EXPORT, reason='needs the extra: pip install "onevision-encoder[export]"')
 
+MARKS = {"export.md": [NEEDS_EXPORT], "pretrain.md": [pytest.mark.slow]}
+
 BLOCKS = [
-    pytest.param(language, text, id=f"{page.name}-{i}", marks=[NEEDS_EXPORT] if page.name == "export.md" else [])
+    pytest.param(language, text, id=f"{page.name}-{i}", marks=MARKS.get(page.name, []))
     for page in PAGES
     for i, (language, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
     if language in ("bash", "python") and not RUN_BY_CI.search(text)

@@ -37,6 +37,14 @@ def _verb_of(words: list[str]) -> Any:
         from onevision_encoder.cli.evaluation import Eval, eval_verbs
 
         return _parse(words[1:], eval_verbs(), prog="ove eval", about=Eval.__doc__ or "")
+    if words[:1] == ["concepts"]:
+        from onevision_encoder.cli.concepts import Concepts, concept_verbs
+
+        return _parse(words[1:], concept_verbs(), prog="ove concepts", about=Concepts.__doc__ or "")
+    if words[:1] == ["corpus"]:
+        from onevision_encoder.cli.corpus import CorpusVerbs, corpus_verbs
+
+        return _parse(words[1:], corpus_verbs(), prog="ove corpus", about=CorpusVerbs.__doc__ or "")
     about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
     return _parse(words, _verbs(words), prog="ove", about=about)
 
@@ -46,11 +54,14 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
 
     if words[:1] == ["doctor"]:  # must start where what the others import is broken
         return {"doctor": Doctor}
+    from onevision_encoder.cli.concepts import Concepts
     from onevision_encoder.cli.convert import Convert
+    from onevision_encoder.cli.corpus import CorpusVerbs
     from onevision_encoder.cli.encode import Encode
     from onevision_encoder.cli.evaluation import Eval
     from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
+    from onevision_encoder.cli.pretrain import Pretrain
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
     from onevision_encoder.cli.view import View
@@ -63,7 +74,10 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "view": View,
         "convert": Convert,
         "export": Export,
+        "corpus": CorpusVerbs,
         "eval": Eval,
+        "concepts": Concepts,
+        "pretrain": Pretrain,
         "doctor": Doctor,
     }
 

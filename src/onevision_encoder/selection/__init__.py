@@ -14,11 +14,13 @@ from onevision_encoder.selection.config import (
     needs_signals,
 )
 from onevision_encoder.selection.lowres import lower_resolution
+from onevision_encoder.selection.ranking import Ranking, rank, select_ranked
 from onevision_encoder.selection.saliency import Saliency, clip_saliency
 
 __all__ = [
     "CameraMotion",
     "PolicyName",
+    "Ranking",
     "Saliency",
     "ScoreName",
     "SelectionConfig",
@@ -27,6 +29,8 @@ __all__ = [
     "fit_camera",
     "lower_resolution",
     "needs_signals",
+    "rank",
     "resolve_budget",
     "select",
+    "select_ranked",
 ]

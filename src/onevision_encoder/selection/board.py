@@ -5,17 +5,32 @@ Axes: T frames, U = h*w units of a frame in raster order (patches, or 2x2 blocks
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.selection.cover import Ints, coverage_order, spread
-from onevision_encoder.types import FrameSequence, Kind
+from onevision_encoder.types import Kind
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def content_units(frames: FrameSequence) -> Mask:
+class Gridded(Protocol):
+    """What a board is laid out from: a FrameSequence, or the same facts without the pixels."""
+
+    @property
+    def num_frames(self) -> int: ...
+    @property
+    def grid(self) -> tuple[int, int]: ...
+    @property
+    def merge(self) -> int: ...
+    @property
+    def content_hw(self) -> Mask | None: ...
+
+
+def content_units(frames: Gridded) -> Mask:
     """bool [U]: units of a frame that hold nothing but picture. Only these are chosen, and only these are counted."""
     rows, cols = frames.grid[0] // frames.merge, frames.grid[1] // frames.merge
     content_hw = np.ones(frames.grid, np.bool_) if frames.content_hw is None else frames.content_hw
@@ -31,7 +46,7 @@ class Board:
         kind_TU: uint8 :class:`Kind`, meaningful where chosen. score_TU: float32, what ranked the unit.
     """
 
-    def __init__(self, frames: FrameSequence) -> None:
+    def __init__(self, frames: Gridded) -> None:
         rows, cols = frames.grid[0] // frames.merge, frames.grid[1] // frames.merge
         self.merge, self.grid, self.frames = frames.merge, (rows, cols), frames.num_frames
         self.content_U = content_units(frames)

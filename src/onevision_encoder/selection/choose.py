@@ -13,6 +13,7 @@ from onevision_encoder.selection.budget import resolve_budget
 from onevision_encoder.selection.codec_policy import choose_codec
 from onevision_encoder.selection.config import SelectionConfig, budget_for, needs_signals
 from onevision_encoder.selection.policies import choose_random, choose_run_length, choose_uniform
+from onevision_encoder.selection.saliency import clip_saliency
 from onevision_encoder.types import CodecSignals, FrameSequence, Selection, order_rank
 
 _DEFAULT = SelectionConfig()
@@ -35,16 +36,18 @@ def select(frames: FrameSequence, signals: CodecSignals | None = None, config: S
     """
     _check(frames, signals, config)
     board = Board(frames)
-    budget = _budget(board, config) // board.merge**2
+    budget = budget_of(board, config) // board.merge**2
     if config.policy == "codec":
-        facts = choose_codec(board, budget, frames, signals, config)
+        sal = clip_saliency(frames, signals, score=config.score, camera=config.camera)
+        facts = choose_codec(board, budget, sal, config)
     elif config.policy == "random":
         facts = choose_random(board, budget, config.seed)
     elif config.policy == "run_length":
         facts = choose_run_length(board, budget, frames)
     else:
         facts = choose_uniform(board, budget)
-    return _selection(board, frames, signals, config, facts)
+    name = None if signals is None else str(signals.provenance.get("provider", "unnamed"))
+    return selection_of(board, config, {"signals": name, **facts})
 
 
 def _check(frames: FrameSequence, signals: CodecSignals | None, config: SelectionConfig) -> None:
@@ -64,7 +67,8 @@ def _check(frames: FrameSequence, signals: CodecSignals | None, config: Selectio
         raise ShapeError("signals.frame_size", signals.frame_size, f"the size of the frames, {(H, W)}")
 
 
-def _budget(board: Board, config: SelectionConfig) -> int:
+def budget_of(board: Board, config: SelectionConfig) -> int:
+    """The exact number of patches that ``config.budget`` asks of a board. Raises BudgetError."""
     unit = board.merge**2
     available = board.frames * board.per_frame * unit
     asked = budget_for(config, board.frames)
@@ -74,9 +78,8 @@ def _budget(board: Board, config: SelectionConfig) -> int:
     return budget
 
 
-def _selection(
-    board: Board, frames: FrameSequence, signals: CodecSignals | None, config: SelectionConfig, facts: dict[str, Any]
-) -> Selection:
+def selection_of(board: Board, config: SelectionConfig, facts: dict[str, Any]) -> Selection:
+    """What was taken of a board, in the order of ``config``; ``facts`` go to the provenance."""
     merge, (rows, cols) = board.merge, board.grid
     t, unit = np.nonzero(board.chosen())
     inside = np.arange(merge**2)
@@ -90,7 +93,6 @@ def _selection(
         "budget": len(positions_K3),
         "available": board.frames * board.per_frame * merge**2,
         "unit": merge**2,
-        "signals": None if signals is None else str(signals.provenance.get("provider", "unnamed")),
         **facts,
     }
     return Selection(

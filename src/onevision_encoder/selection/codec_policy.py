@@ -24,15 +24,12 @@ from onevision_encoder.selection.anchors import Anchors, plan_anchors
 from onevision_encoder.selection.board import Board, Floats
 from onevision_encoder.selection.config import SelectionConfig
 from onevision_encoder.selection.cover import Ints, apportion
-from onevision_encoder.selection.saliency import Saliency, clip_saliency
-from onevision_encoder.types import CodecSignals, FrameSequence, Kind
+from onevision_encoder.selection.saliency import Saliency
+from onevision_encoder.types import Kind
 
 
-def choose_codec(
-    board: Board, budget: int, frames: FrameSequence, signals: CodecSignals | None, config: SelectionConfig
-) -> dict[str, Any]:
-    """Spend ``budget`` units on ``board``; returns the facts for provenance."""
-    sal = clip_saliency(frames, signals, score=config.score, camera=config.camera)
+def choose_codec(board: Board, budget: int, sal: Saliency, config: SelectionConfig) -> dict[str, Any]:
+    """Spend ``budget`` units on ``board``; returns the facts for provenance. Looks at no pixel."""
     value_TU = sal.value_Thw.reshape(board.free_TU.shape)
     anchors = plan_anchors(
         budget=budget,

@@ -47,6 +47,12 @@ def save_tokens(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
         InvalidArgumentError: no tokens.
     """
     _check_order(path, tokens)
+    arrays, described = token_parts(tokens)
+    FORM.write(path, arrays, **described)
+
+
+def token_parts(tokens: PatchTokens) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """(tensors, metadata) of the file of one clip. Raises ShapeError for a pack of several."""
     if len(tokens.clips) != 1:
         raise ShapeError("tokens", f"{len(tokens.clips)} clips", "the tokens of one clip; unpack() splits a pack")
     clip = tokens.clips[0]
@@ -59,16 +65,15 @@ def save_tokens(path: str | os.PathLike[str], tokens: PatchTokens) -> None:
         "pts_seconds": clip.pts_seconds_T,
         "model_time": clip.model_time_T,
     }
-    FORM.write(
-        path,
-        arrays,
-        name=clip.name,
-        patch=clip.patch,
-        grid=list(clip.grid),
-        layout=clip.layout,
-        order=clip.order,
-        provenance=clip.provenance,
-    )
+    described = {
+        "name": clip.name,
+        "patch": clip.patch,
+        "grid": list(clip.grid),
+        "layout": clip.layout,
+        "order": clip.order,
+        "provenance": clip.provenance,
+    }
+    return arrays, described
 
 
 def _check_order(path: object, tokens: object) -> None:
@@ -86,7 +91,15 @@ def load_tokens(path: str | os.PathLike[str]) -> PatchTokens:
     """
     if not Path(path).is_file():
         raise MediaNotFoundError(path, "no such token file")
-    described, arrays = FORM.read(path)
+    return tokens_of(path, *FORM.read(path))
+
+
+def tokens_of(path: object, described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> PatchTokens:
+    """The tokens that tensors and metadata hold, checked; ``path`` is what errors call the file.
+
+    Raises:
+        TokenFileError: contents that contradict each other.
+    """
     grid = (described["grid"][0], described["grid"][1])
     try:
         clip = ClipInfo(

@@ -31,7 +31,7 @@ _MAGIC = {
 _STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 """Formats whose second image is a later one; elsewhere it is another page or view of the same."""
-_PILLOW_ERRORS = (
+PILLOW_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -68,7 +68,7 @@ def is_still_image(source: Source) -> bool:
             return image.format not in _ANIMATED or getattr(image, "n_frames", 1) == 1
     except Image.DecompressionBombError:
         return True  # an image, which read_image refuses
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         return False
 
 
@@ -104,7 +104,7 @@ def read_image(source: Source, *, sizing: Sizing | None = None) -> FrameSequence
             rgb_HW3, mode, has_alpha = pillow_rgb(image)
     except ShapeError as error:
         raise UnreadableMediaError(opened.name, f"has pixels of {error}") from error
-    except _PILLOW_ERRORS as error:
+    except PILLOW_ERRORS as error:
         raise UnreadableMediaError(opened.name, f"Pillow cannot read it as an image: {error}") from error
     if has_alpha:
         notes["alpha"] = "dropped"

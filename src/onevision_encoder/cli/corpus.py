@@ -1,0 +1,23 @@
+"""`ove corpus VERB`: the verbs that make what a model is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def corpus_verbs() -> dict[str, Callable[..., Any]]:
+    """Verb -> its options."""
+    from onevision_encoder.cli.corpus_build import CorpusBuild
+    from onevision_encoder.cli.corpus_words import CorpusWords
+
+    return {"build": CorpusBuild, "words": CorpusWords}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusVerbs:
+    """Make what a model is trained on: build, words (see ove corpus --help)."""
+
+    def run(self) -> int:
+        raise AssertionError("words after corpus are parsed by the verbs of corpus_verbs()")

@@ -1,0 +1,70 @@
+"""What a corpus is built from: local files and folders become items, each with a name of its own, in a fixed order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError
+from onevision_encoder.pretrain.idx_archive import is_idx
+
+VIDEO_SUFFIXES = (
+    ".264 .265 .3gp .avi .flv .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .obu .ogv .ts .vob "
+    ".webm .wmv .y4m"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One file: ``id`` is its folder's name and its path in it, unique among the items of a corpus."""
+
+    id: str
+    path: Path
+
+
+def find_items(sources: Sequence[str | Path]) -> list[Item]:
+    """Files as they are named; folders searched for videos, IDX archives and everything Pillow reads, sorted.
+
+    A file that is named is tried whatever its suffix; a missing one is left to the build to list.
+
+    Raises:
+        InvalidArgumentError: nothing given, a folder that holds no media, two items of one name.
+    """
+    if not sources:
+        raise InvalidArgumentError("media", [], "at least one file or folder")
+    items: dict[str, Item] = {}
+    for source in sources:
+        for item in _found(Path(source)):
+            known = items.setdefault(item.id, item)
+            if known.path.resolve() != item.path.resolve():
+                allowed = f"folders of different names: {known.path} and {item.path} would both be called {item.id!r}"
+                raise InvalidArgumentError("media", str(source), allowed)
+    return list(items.values())
+
+
+def _found(place: Path) -> Iterator[Item]:
+    if not place.is_dir():
+        yield Item(id=place.name, path=place)
+        return
+    Image.init()
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    wanted = set(VIDEO_SUFFIXES.split()) | readable
+    paths = [p for p in place.rglob("*") if (p.suffix.lower() in wanted or is_idx(p)) and p.is_file()]
+    name = place.resolve().name
+    found = [Item(id=str(PurePosixPath(name, *p.relative_to(place).parts)), path=p) for p in paths]
+    if not found:
+        raise InvalidArgumentError("media", str(place), "a folder that holds videos, pictures or IDX archives")
+    yield from sorted(found, key=lambda item: item.id)
+
+
+def content_digest(path: Path) -> str:
+    """blake2b of a file's bytes, 16 bytes in hex. Raises MediaNotFoundError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise MediaNotFoundError(path, error.strerror or str(error)) from error
