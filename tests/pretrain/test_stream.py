@@ -184,6 +184,29 @@ def test_a_number_above_what_is_stored(folders: tuple[Path, Path]) -> None:
     assert {int(n) for n, mode in zip(lengths, batch.modes, strict=True) if mode == "codec"} == {64}
 
 
+def test_an_error_of_a_later_batch_waits_for_its_turn(folders: tuple[Path, Path]) -> None:
+    how = config(folders, budget=100, modes={"codec": 1}, batch_samples=1)
+    straight = MixedStream(how)
+    with MixedStream(how, workers=1, ahead=4) as threaded:
+        delivered = 0
+        while _plans_well(straight):
+            same(next(threaded), next(straight))
+            delivered += 1
+        assert delivered > 0
+        for _ in range(2):
+            with pytest.raises(BudgetError):
+                next(threaded)
+            assert threaded.state_dict() == straight.state_dict()
+
+
+def _plans_well(stream: MixedStream) -> bool:
+    try:
+        _ids_of_next(stream)
+    except BudgetError:
+        return False
+    return True
+
+
 def test_batches_by_tokens_are_full_and_never_above(folders: tuple[Path, Path]) -> None:
     stream = MixedStream(config(folders, batch_samples=None, batch_tokens=90))
     batches = [next(stream) for _ in range(15)]
@@ -287,7 +310,7 @@ def test_a_state_of_another_run_is_refused(folders: tuple[Path, Path]) -> None:
             MixedStream(config(folders, **options)).load_state_dict(state)
     with pytest.raises(InvalidArgumentError, match="schema"):
         MixedStream(config(folders)).load_state_dict({})
-    MixedStream(config(folders, batch_samples=7)).load_state_dict(state)
+    MixedStream(config(folders, batch_samples=7, image_size=56)).load_state_dict(state)
 
 
 def test_text_labels_go_with_the_crop_and_are_never_mirrored(tmp_path: Path) -> None:
