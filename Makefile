@@ -53,6 +53,7 @@ soak: .venv-test/ready
 bench: .venv-test/ready
 	$(TEST_BIN)/python benchmarks/bench_encoder.py --out benchmarks/results
 	$(TEST_BIN)/python benchmarks/bench_pipeline.py --out benchmarks/results
+	$(TEST_BIN)/python benchmarks/bench_corpus.py --out benchmarks/results
 	$(TEST_BIN)/python benchmarks/bench_export.py --out benchmarks/results
 
 .venv-%/python:

@@ -69,7 +69,9 @@ def same(one: TrainingBatch, other: TrainingBatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_samples": 1}, {"batch_samples": None, "batch_tokens": 40}], ids=["samples", "tokens"]
+    "options",
+    [{"batch_samples": 1}, pytest.param({"batch_samples": None, "batch_tokens": 40}, marks=pytest.mark.slow)],
+    ids=["samples", "tokens"],
 )
 def test_a_hundred_batches_are_37_a_resume_and_63(folders: tuple[Path, Path], options: dict[str, object]) -> None:
     how = config(folders, **options)
@@ -102,7 +104,7 @@ def test_the_state_counts_what_was_delivered_not_what_was_prepared(folders: tupl
 def test_ranks_share_no_sample_and_leave_none_out(folders: tuple[Path, Path]) -> None:
     alone = MixedStream(config(folders, batch_samples=12))
     ranks = [MixedStream(config(folders), rank=rank, world=4) for rank in range(4)]
-    for _ in range(5):
+    for _ in range(2):
         whole, parts = next(alone), [next(rank) for rank in ranks]
         assert np.concatenate([part.positions for part in parts]).tolist() == whole.positions.tolist()
         assert sum((part.ids for part in parts), ()) == whole.ids
@@ -145,10 +147,10 @@ def test_epochs_have_every_sample_once_and_chances_are_kept(folders: tuple[Path,
 
 
 def test_tokens_are_those_of_the_clip_at_the_budget_drawn(folders: tuple[Path, Path]) -> None:
-    how = config(folders[1:] * 2, budget=("25%", "50%"), augment=AugmentConfig())
+    how = config(folders[1:] * 2, budget=("25%", "50%"), augment=AugmentConfig(), batch_samples=1)
     stream, videos = MixedStream(how), folders[1].parent
     budgets = set()
-    for _ in range(8):
+    for _ in range(12):
         batch = next(stream)
         for tokens, mode, name in zip(unpack(batch.tokens), batch.modes, batch.ids, strict=True):
             policy = {"codec": "codec", "frames": "uniform", "tiled": "tiled"}[mode]
@@ -159,7 +161,7 @@ def test_tokens_are_those_of_the_clip_at_the_budget_drawn(folders: tuple[Path, P
             assert 32 <= len(tokens) <= 64
             budgets.add((mode == "codec", len(tokens)))
     assert {size for codec, size in budgets if not codec} == {32, 64}
-    assert len({size for codec, size in budgets if codec}) > 3
+    assert len({size for codec, size in budgets if codec}) > 2
 
 
 @pytest.mark.parametrize(("budget", "size"), [(20, 20), ("50%", 64), ((18, 25), None)])
@@ -182,6 +184,30 @@ def test_a_number_above_what_is_stored(folders: tuple[Path, Path]) -> None:
     batch = next(MixedStream(config(folders, batch_samples=20, short="cap", **how)))
     lengths = np.diff(batch.tokens.cu_seqlens)
     assert {int(n) for n, mode in zip(lengths, batch.modes, strict=True) if mode == "codec"} == {64}
+
+
+def test_an_error_of_a_later_batch_waits_for_its_turn(folders: tuple[Path, Path]) -> None:
+    shares = tuple(CorpusShare(folder=folder, weight=w) for folder, w in zip(folders, (9, 1), strict=True))
+    how = config(folders, corpora=shares, budget=100, modes={"codec": 1}, batch_samples=1)
+    straight = MixedStream(how)
+    with MixedStream(how, workers=1, ahead=4) as threaded:
+        delivered = 0
+        while _plans_well(straight):
+            same(next(threaded), next(straight))
+            delivered += 1
+        assert delivered > 0
+        for _ in range(2):
+            with pytest.raises(BudgetError):
+                next(threaded)
+            assert threaded.state_dict() == straight.state_dict()
+
+
+def _plans_well(stream: MixedStream) -> bool:
+    try:
+        _ids_of_next(stream)
+    except BudgetError:
+        return False
+    return True
 
 
 def test_batches_by_tokens_are_full_and_never_above(folders: tuple[Path, Path]) -> None:
@@ -287,7 +313,7 @@ def test_a_state_of_another_run_is_refused(folders: tuple[Path, Path]) -> None:
             MixedStream(config(folders, **options)).load_state_dict(state)
     with pytest.raises(InvalidArgumentError, match="schema"):
         MixedStream(config(folders)).load_state_dict({})
-    MixedStream(config(folders, batch_samples=7)).load_state_dict(state)
+    MixedStream(config(folders, batch_samples=7, image_size=56)).load_state_dict(state)
 
 
 def test_text_labels_go_with_the_crop_and_are_never_mirrored(tmp_path: Path) -> None:

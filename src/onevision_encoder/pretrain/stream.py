@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.checks import require, short_repr
-from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.planning import Planner, Position, SamplePlan
 from onevision_encoder.pretrain.sample_reading import Labels, SampleReader
@@ -28,8 +28,9 @@ from onevision_encoder.tokens import pack
 from onevision_encoder.types import PatchTokens
 
 SCHEMA = 1
-_MAY_CHANGE = ("corpora", "banks", "text", "missing_labels", "batch_samples", "batch_tokens")
-"""Options that decide nothing about which sample stands where. Corpora are told by their content instead."""
+_MAY_CHANGE = ("corpora", "banks", "text", "missing_labels", "batch_samples", "batch_tokens", "image_size")
+"""Options that decide nothing about which sample stands where: a stage may go on with larger pictures, say. Corpora are
+told by their content instead."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +124,13 @@ class MixedStream(Iterator[TrainingBatch]):
         assert self._pool is not None
         while len(self._queue) < self._ahead:
             here = self._queue[-1][1] if self._queue else self._here
-            plans, after = self._planner.batch(here, self.rank, self.world)
+            try:
+                plans, after = self._planner.batch(here, self.rank, self.world)
+            except OneVisionError as error:  # is told when its batch is asked for, not before
+                failed: Future[tuple[PatchTokens, Labels]] = Future()
+                failed.set_exception(error)
+                self._queue.append(([], here, [failed]))
+                return
             self._queue.append((plans, after, [self._pool.submit(self._reader.read, plan) for plan in plans]))
 
     def _batch(self, plans: list[SamplePlan], read: list[tuple[PatchTokens, Labels]]) -> TrainingBatch:
