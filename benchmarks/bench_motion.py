@@ -42,9 +42,7 @@ from onevision_encoder.tokens import TokenizeConfig
 SUITE = MotionSuite(clips_per_class=(200, 20, 50))
 READING = TokenizeConfig.of(num_frames=16, max_patches=64)
 """16 frames of 112 x 112 pixels, 8 x 8 patches each: 1,024 tokens to choose from."""
-TUNE = TuneConfig(
-    steps=1000, precision="bfloat16", pool="mean", rope_mode="pairwise", place_waves=8, place_std=1.5
-)
+TUNE = TuneConfig(steps=1000, precision="bfloat16", pool="mean", rope_mode="pairwise", place_waves=8, place_std=1.5)
 FIGHT_TUNE = replace(TUNE, steps=600)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
@@ -99,7 +97,9 @@ def declared(final: bool) -> dict[str, Part]:
             heading="The encoder's positions: the published RoPE with places, a true rotation with places, RoPE alone",
         ),
         "pans": Part(
-            config=_sweep((*_variants(CODEC, "camera=none"), "codec:frame_difference", "uniform"), reference="codec:fused"),
+            config=_sweep(
+                (*_variants(CODEC, "camera=none"), "codec:frame_difference", "uniform"), reference="codec:fused"
+            ),
             suite=replace(SUITE, nuisances=("pan",)),
             heading="Camera compensation where cameras pan",
         ),

@@ -136,7 +136,8 @@ class CheckpointStore:
     def _start(self, tensors: dict[str, Tensor], part: Path) -> Future[Any]:
         if self.ranks.joined:
             writer = dcp.FileSystemWriter(part)
-            return dcp.async_save(tensors, storage_writer=writer, process_group=self._group)  # type: ignore[return-value]
+            saved: Future[Any] = dcp.async_save(tensors, storage_writer=writer, process_group=self._group)
+            return saved
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
         self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         return self._pool.submit(_save, copies, part, alone=True)
