@@ -1,4 +1,4 @@
-"""Generation against the slow truth: greedy against teacher forcing, caches against none, beams against single items."""
+"""Generation against the slow truth: greedy against teacher forcing, caches against none, beams against brute force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMPTS = [
     user(video(seed=3, frames=12, budget=9, video_backend="frames"), "which way does the object move"),
     user("yes"),
 ]
-NEW = 6
+NEW = 4
 
 
 @pytest.fixture(scope="module", params=("2x2", "attention"))
@@ -116,7 +116,7 @@ def test_sampling_is_decided_by_the_seed(parts: tuple[Any, Any]) -> None:
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
         results.append(written(model, inputs, **options))
-    assert results[0].shape == (6, NEW)
+    assert results[0].shape == (2 * len(PROMPTS), NEW)
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     forbidden = torch.tensor([model.config.image_token_id, model.config.video_token_id])
@@ -129,7 +129,6 @@ def test_a_conversation_goes_on_in_its_cache(parts: tuple[Any, Any]) -> None:
     first = inputs_of(processor, PROMPTS[0])
     cache = DynamicCache(config=model.config.get_text_config())
     answer = written(model, first, past_key_values=cache)
-    said = processor.tokenizer.decode(answer[0])
     ids = torch.cat([first["input_ids"], answer], 1)
     more = inputs_of(processor, user(image(5, 84, 56), "and", "is this a b"))
     second = {
@@ -143,7 +142,6 @@ def test_a_conversation_goes_on_in_its_cache(parts: tuple[Any, Any]) -> None:
         second["unit_cu_seqlens"] = torch.cat([ends[0], ends[0][-1] + ends[1][1:]])
     second["attention_mask"] = torch.ones_like(second["input_ids"])
     fresh = written(model, second)
-    assert said
     assert torch.equal(written(model, second, past_key_values=cache), fresh)
 
 

@@ -14,11 +14,12 @@ from onevision_encoder import OneVisionEncoderConfig
 from onevision_encoder.lmm import OneVisionForConditionalGeneration
 
 WORDS = (
-    "what is this a b c d e f g which way does the object move left right up down still yes no red green blue system "
-    "user assistant compare and one two three seen"
-).split()
+    *("what", "is", "this", "a", "b", "c", "d", "e", "which", "way", "does", "the", "object", "move", "and", "compare"),
+    *("left", "right", "up", "down", "still", "yes", "no", "red", "green", "blue", "system", "user", "assistant"),
+)
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' + message['content'] + '<|im_end|>' + ' ' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + ' ' + message['content'] + '<|im_end|>' + ' ' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant ' }}{% endif %}"
 )
 
@@ -93,5 +94,3 @@ def image(seed: int = 0, height: int = 56, width: int = 84, **options: Any) -> d
 
 def video(seed: int = 0, frames: int = 8, **options: Any) -> dict[str, Any]:
     return {"type": "video", "video": clip(frames, seed), **options}
-
-

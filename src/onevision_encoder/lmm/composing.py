@@ -87,7 +87,8 @@ def add_vision_tokens(tokenizer: Any, language_model: PreTrainedModel | None = N
     if lacking:
         tokenizer.add_special_tokens({"additional_special_tokens": lacking}, **_keeping(tokenizer))
     if language_model is not None:
-        rows = language_model.get_input_embeddings().weight.shape[0]
+        embeddings: Any = language_model.get_input_embeddings()
+        rows = embeddings.weight.shape[0]
         if len(tokenizer) > rows:
             language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return len(lacking)
@@ -99,9 +100,7 @@ def _keeping(tokenizer: Any) -> dict[str, Any]:
 
     names = inspect.signature(tokenizer.add_special_tokens).parameters
     return {
-        name: False
-        for name in ("replace_additional_special_tokens", "replace_extra_special_tokens")
-        if name in names
+        name: False for name in ("replace_additional_special_tokens", "replace_extra_special_tokens") if name in names
     }
 
 

@@ -70,10 +70,10 @@ def _own_words(text: str) -> str:
 
 
 def _medium(part: Any) -> Medium:
-    kind = part.get("type") if isinstance(part, Mapping) else None
+    kind = str(part.get("type")) if isinstance(part, Mapping) else ""
     if kind in ("image_url", "video_url"):
         inner = part[kind]
-        return Medium(modality=_modality(kind[:5]), source=inner["url"] if isinstance(inner, Mapping) else inner)
+        return Medium(modality=_modality(kind), source=inner["url"] if isinstance(inner, Mapping) else inner)
     if kind not in PLACEHOLDER:
         raise InvalidArgumentError("content", part, _PARTS)
     sources = [name for name in (kind, *_SOURCES) if name in part]
@@ -83,8 +83,8 @@ def _medium(part: Any) -> Medium:
     return Medium(modality=_modality(kind), source=part[sources[0]], options=options)
 
 
-def _modality(name: str) -> Modality:
-    return "image" if name == "image" else "video"
+def _modality(kind: str) -> Modality:
+    return "image" if kind.startswith("image") else "video"
 
 
 def answer_spans(render: Callable[..., str], messages: Sequence[Message]) -> list[tuple[int, int]]:

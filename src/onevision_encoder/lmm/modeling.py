@@ -9,8 +9,6 @@ Training, generation, caches, LoRA and sharding are transformers' own: the langu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,15 +18,16 @@ from transformers.modeling_utils import PreTrainedModel
 
 from onevision_encoder.errors import InvalidArgumentError, PlaceholderError
 from onevision_encoder.lmm.configuration import OneVisionVLConfig
+from onevision_encoder.lmm.generation import VisionGeneration
 from onevision_encoder.lmm.merger import Merger, Projector, init_weights
-from onevision_encoder.lmm.placeholders import placeholder_mask, scatter_features, segments_after, tokens_per_item
+from onevision_encoder.lmm.placeholders import placeholder_mask, scatter_features
 from onevision_encoder.lmm.units import UnitPlan, plan_units
-from onevision_encoder.lmm.vision_inputs import VISION_KEYS, VisionInput, take_vision, vision_input
+from onevision_encoder.lmm.vision_inputs import VisionInput, vision_input
 from onevision_encoder.model.checkpoint import check_loading_info
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 
 
-class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class OneVisionForConditionalGeneration(PreTrainedModel, VisionGeneration, GenerationMixin):
     """Text, images and videos in, text out. See :meth:`from_parts` to put one together, :meth:`forward` for inputs.
 
     Attributes:
@@ -42,7 +41,7 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
     input_modalities = ["text", "image", "video"]  # noqa: RUF012  (transformers declares it so)
     supports_gradient_checkpointing = True
     _no_split_modules = ["EncoderLayer", "Merger", "Projector"]  # noqa: RUF012
-    _skip_keys_device_placement = "past_key_values"
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -58,7 +57,7 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         for part in (vision_model, language_model):
             _keep_weights(part)
-        self.vision_model = vision_model or OneVisionEncoderModel._from_config(config.vision_config)
+        self.vision_model = vision_model or OneVisionEncoderModel(config.vision_config)
         self.merger = Merger(config)
         self.projector = Projector(config, self.merger.width)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
@@ -79,10 +78,8 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
         video_grid_thw: Tensor | None = None,
     ) -> Tensor:
         """What the language model sees of the media, [M, C]; arguments as in :meth:`forward`."""
-        given = vision_input(
-            pixel_values, patch_positions, cu_seqlens, unit_cu_seqlens, image_grid_thw, video_grid_thw
-        )
-        return self._encode(given, self._units(given))
+        given = vision_input(pixel_values, patch_positions, cu_seqlens, unit_cu_seqlens, image_grid_thw, video_grid_thw)
+        return self.encode_media(given, self.plan_units(given))
 
     def forward(
         self,
@@ -170,16 +167,18 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if features_MC is None:
             # One new token at a time is what a model wrote; asking the device each time would slow it down.
             if input_ids_BL.shape[1] > 1 and not torch.compiler.is_compiling():
-                found = int(self._placeholders(input_ids_BL).sum())
+                found = int(self.placeholders(input_ids_BL).sum())
                 if found:
                     raise PlaceholderError(found, 0, "there are no pixel_values")
             return embeds_BLC
-        return scatter_features(embeds_BLC, self._placeholders(input_ids_BL), features_MC)
+        return scatter_features(embeds_BLC, self.placeholders(input_ids_BL), features_MC)
 
-    def _placeholders(self, input_ids_BL: Tensor) -> Tensor:
+    def placeholders(self, input_ids_BL: Tensor) -> Tensor:
+        """bool [B, L]: where visual tokens go."""
         return placeholder_mask(input_ids_BL, (self.config.image_token_id, self.config.video_token_id))
 
-    def _units(self, given: VisionInput) -> UnitPlan:
+    def plan_units(self, given: VisionInput) -> UnitPlan:
+        """Which patches become which token."""
         return plan_units(
             self.config.merger,
             given.lengths,
@@ -188,7 +187,8 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
             default_tokens=self.config.merger_tokens,
         )
 
-    def _encode(self, given: VisionInput, plan: UnitPlan) -> Tensor:
+    def encode_media(self, given: VisionInput, plan: UnitPlan) -> Tensor:
+        """[M, C]: encoder, merger, projector."""
         layer = self.config.vision_feature_layer
         encoded = self.vision_model(
             given.pixel_values,
@@ -210,59 +210,6 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
         positions_43 = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]], device=like.device)
         bounds = [0, 4] if self.config.merger == "attention" else None
         return 0.0 * self.get_vision_features(pixels_4D, positions_43, [0, 4], bounds).sum()
-
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, past_key_values: Any = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        """As in transformers; pixels are read where their placeholders are not in the cache yet, and only there."""
-        media = {name: kwargs.pop(name) for name in VISION_KEYS if kwargs.get(name) is not None}
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
-            input_ids, past_key_values=past_key_values, **kwargs
-        )
-        seen = 0 if past_key_values is None else int(past_key_values.get_seq_length())
-        if not seen:
-            inputs.update(media)
-        elif media and input_ids.shape[1] - seen > 1:
-            inputs.update(self._unseen(input_ids, media, seen))
-        return inputs
-
-    def _unseen(self, input_ids_BL: Tensor, media: Mapping[str, Any], seen: int) -> dict[str, Any]:
-        """The media whose placeholders the cache of ``seen`` tokens does not hold (a conversation goes on)."""
-        mask_BL = self._placeholders(input_ids_BL)
-        if "vision_features" in media:
-            return {"vision_features": media["vision_features"][mask_BL.nonzero()[:, 1] >= seen]}
-        given = vision_input(**media)
-        kept = segments_after(mask_BL, self._units(given).per_segment, seen)
-        return take_vision(given, kept)
-
-    def _expand_inputs_for_generation(
-        self,
-        expand_size: int = 1,
-        is_encoder_decoder: bool = False,
-        input_ids: Tensor | None = None,
-        **model_kwargs: Any,
-    ) -> tuple[Tensor | None, dict[str, Any]]:
-        """Beams and several samples of a prompt share its media: they are encoded once, before it is repeated."""
-        media = {name: model_kwargs.pop(name) for name in VISION_KEYS if model_kwargs.get(name) is not None}
-        if expand_size > 1 and media and input_ids is not None:
-            media = {"vision_features": self._repeated(input_ids, media, expand_size)}
-        expanded: tuple[Tensor | None, dict[str, Any]] = super()._expand_inputs_for_generation(
-            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **model_kwargs
-        )
-        return expanded[0], {**expanded[1], **media}
-
-    def _repeated(self, input_ids_BL: Tensor, media: dict[str, Any], times: int) -> Tensor:
-        mask_BL = self._placeholders(input_ids_BL)
-        features_MC = media.get("vision_features")
-        if features_MC is None:
-            given = vision_input(**media)
-            plan = self._units(given)
-            counts = tokens_per_item(mask_BL, plan.per_segment)
-            features_MC = self._encode(given, plan)
-        else:
-            counts = tokens_per_item(mask_BL, mask_BL.sum(1).tolist())
-        ends = torch.tensor([0, *counts]).cumsum(0).tolist()
-        return torch.cat([features_MC[a:b] for a, b in pairwise(ends) for _ in range(times)])
 
     def get_input_embeddings(self) -> nn.Module:
         embeddings: nn.Module = self.language_model.get_input_embeddings()
@@ -294,7 +241,7 @@ class OneVisionForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *args: Any, output_loading_info: bool = False, **kwargs: Any
+        cls, pretrained_model_name_or_path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any
     ) -> Any:
         """As in transformers, but a checkpoint that does not fit the model is an error, not a warning.
 
@@ -311,4 +258,4 @@ def _keep_weights(part: nn.Module | None) -> None:
     """Mark weights as drawn or loaded, so that ``post_init`` of the whole does not draw them again."""
     if part is not None:
         for owner in (*part.modules(), *part.parameters(), *part.buffers()):
-            owner._is_hf_initialized = True  # type: ignore[assignment]
+            vars(owner)["_is_hf_initialized"] = True

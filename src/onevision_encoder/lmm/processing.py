@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from onevision_encoder.errors import InvalidArgumentError, PlaceholderError
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
-from onevision_encoder.hub.options import check_options, hub_arguments, settings_among, video_options
+from onevision_encoder.hub.options import check_options, hub_arguments, settings_among
 from onevision_encoder.hub.processor import OneVisionEncoderProcessor
 from onevision_encoder.hub.sources import image_list, video_list
 from onevision_encoder.lmm.batching import batch_inputs, token_row
@@ -23,7 +22,7 @@ from onevision_encoder.lmm.configuration import PATCHES_PER_TOKEN
 from onevision_encoder.lmm.conversation import PLACEHOLDERS, answer_spans, apply_edits, is_batch, plain_messages
 from onevision_encoder.lmm.media import Medium
 from onevision_encoder.lmm.outputs import VLInputs
-from onevision_encoder.lmm.reading import Merging, Reading, RequestReader
+from onevision_encoder.lmm.reading import Merging, Reading, RequestReader, media_options
 from onevision_encoder.types import FrameSequence, PatchTokens
 
 _PER_CALL = ("budget", "request_budget", "timestamps", "group_frames")
@@ -73,7 +72,7 @@ class OneVisionVLProcessor(ProcessorMixin):
             if type(value) is not int or value < 1:
                 raise InvalidArgumentError(name, value, "an integer of at least 1")
         self.merging = Merging(merger=merger, patches_per_token=patches_per_token)
-        check_options(options, _media_options(self.merging))
+        check_options(options, media_options(self.merging))
         self.options = options
         self.budget, self.request_budget = budget, request_budget
         self.timestamps, self.group_frames, self.video_backend = timestamps, group_frames, video_backend
@@ -153,9 +152,7 @@ class OneVisionVLProcessor(ProcessorMixin):
         inputs = self._inputs(texts, [media for _, media in plain], options, spans)
         return inputs if return_dict else inputs["input_ids"]
 
-    def _render(
-        self, messages: Sequence[Any], template: str | None, prompt: bool, options: Mapping[str, Any]
-    ) -> str:
+    def _render(self, messages: Sequence[Any], template: str | None, prompt: bool, options: Mapping[str, Any]) -> str:
         if not messages:
             return ""
         if template is None and self.tokenizer.chat_template is None:
@@ -196,7 +193,7 @@ class OneVisionVLProcessor(ProcessorMixin):
         )
 
     def _reader(self, given: dict[str, Any]) -> RequestReader:
-        check_options(given, (*_media_options(self.merging), *_PER_CALL, *_CALL))
+        check_options(given, (*media_options(self.merging), *_PER_CALL, *_CALL))
         own = {name: given.pop(name, getattr(self, name)) for name in _PER_CALL}
         return RequestReader(reader=self.media, merging=self.merging, options=given, **own)
 
@@ -251,13 +248,8 @@ _BATCHING = ("padding", "padding_side", "truncation", "max_length", "add_special
 _CALL = ("video_backend", *_BATCHING, "return_tensors")
 
 
-def _media_options(merging: Merging) -> tuple[str, ...]:
-    """Options of videos that are not the merger's own affair; the budget has its own argument."""
-    return tuple(name for name in video_options() if name not in merging.layout and name != "budget")
-
-
 def _media(modality: Any, given: Any) -> list[Medium]:
-    if given is None:
+    if given is None or (isinstance(given, list | tuple) and not given):
         return []
     if isinstance(given, list | tuple) and any(isinstance(one, Medium | list | tuple) for one in given):
         return [medium for one in given for medium in _media(modality, one)]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onevision_encoder.errors import BudgetError, InvalidArgumentError, ShapeError
-from onevision_encoder.hub.options import IMAGE_OPTIONS
+from onevision_encoder.hub.options import IMAGE_OPTIONS, check_options, video_options
 from onevision_encoder.hub.processor import OneVisionEncoderProcessor
 from onevision_encoder.lmm.configuration import PATCHES_PER_TOKEN
 from onevision_encoder.lmm.media import IMPORT_OPTIONS, Medium, OpenedMedium, open_image, open_video
@@ -29,6 +29,12 @@ from onevision_encoder.lmm.units import equal_units, share_out
 from onevision_encoder.tokens.canvases import are_whole_blocks
 from onevision_encoder.tokens.ordering import reorder
 from onevision_encoder.types import PatchTokens
+
+_LAYOUTS: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "2x2": {"merge": 2, "order": "block2"},
+    "attention": {"order": "block2"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +53,18 @@ class Merging:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """Options of reading that the merger asks for: neighbours of a frame must be neighbours in the pack."""
-        return {"none": {}, "2x2": {"merge": 2, "order": "block2"}, "attention": {"order": "block2"}}[self.merger]
+        """Options of reading that the merger decides: neighbours of a frame must be neighbours in the pack. The
+        encoder's processor has them as its own."""
+        return dict(_LAYOUTS[self.merger])
 
     def count(self, patches: int) -> int:
         """Tokens of so many patches."""
         return max(1, patches // self.ratio)
+
+
+def media_options(merging: Merging) -> tuple[str, ...]:
+    """Options of videos that are not the merger's own affair; the budget is counted in tokens and goes by itself."""
+    return tuple(name for name in video_options() if name not in merging.layout and name != "budget")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +154,8 @@ class RequestReader:
 
     def _image(self, medium: Medium, limit: int | None) -> OpenedMedium:
         shared = {name: value for name, value in self.options.items() if name in IMAGE_OPTIONS}
-        options = {**shared, **medium.options, **self.merging.layout}
+        check_options(medium.options, set(IMAGE_OPTIONS) - set(self.merging.layout))
+        options = {**shared, **medium.options, **{k: v for k, v in self.merging.layout.items() if k == "order"}}
         sizing = self.reader.image_processor.sizing
         if limit is not None and options.get("recipe", sizing.recipe) == "native":
             options["max_patches"] = min(options.get("max_patches", sizing.max_patches), limit * self.merging.ratio)
@@ -154,7 +167,8 @@ class RequestReader:
             if late:
                 raise InvalidArgumentError("video", "tokens", f"without {', '.join(late)}: that was decided before")
             return open_video(self.reader, medium.source, medium.options)
-        options = {**self.options, **medium.options, **self.merging.layout}
+        check_options(medium.options, (*media_options(self.merging), "budget", "video_backend"))
+        options = {**self.options, **medium.options}
         budget = options.pop("budget", self.budget)
         budget = limit if limit is not None else budget
         if budget is not None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -122,5 +122,5 @@ def _bounded(lengths: Sequence[int], unit_cu_seqlens: Tensor | Sequence[int]) ->
     missing = [end for end in ends if end not in place]
     if missing:
         raise ShapeError("unit_cu_seqlens", f"no bound at {missing[0]}", "every bound of cu_seqlens: units keep apart")
-    per_segment = tuple(place[b] - place[a] for a, b in zip(ends, ends[1:], strict=False))
+    per_segment = tuple(place[b] - place[a] for a, b in pairwise(ends))
     return UnitPlan(units=units, per_segment=per_segment)
