@@ -21,7 +21,7 @@ from onevision_encoder.lmm.configuration import OneVisionVLConfig
 from onevision_encoder.lmm.generation import VisionGeneration
 from onevision_encoder.lmm.merger import Merger, Projector, init_weights
 from onevision_encoder.lmm.placeholders import placeholder_mask, scatter_features
-from onevision_encoder.lmm.units import UnitPlan, plan_units
+from onevision_encoder.lmm.units import BLOCK, UnitPlan, plan_units
 from onevision_encoder.lmm.vision_inputs import VisionInput, vision_input
 from onevision_encoder.model.checkpoint import check_loading_info
 from onevision_encoder.model.encoder import OneVisionEncoderModel
@@ -138,7 +138,7 @@ class OneVisionForConditionalGeneration(PreTrainedModel, VisionGeneration, Gener
         elif features is not None:
             raise InvalidArgumentError("inputs_embeds", "given", "input_ids where there are images or videos")
         if features is None and self.training and torch.is_grad_enabled():
-            inputs_embeds = inputs_embeds + self._nothing_seen().to(inputs_embeds.dtype)
+            inputs_embeds = inputs_embeds + self._nothing_seen(inputs_embeds).to(inputs_embeds.dtype)
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         return self.language_model(
@@ -201,15 +201,13 @@ class OneVisionForConditionalGeneration(PreTrainedModel, VisionGeneration, Gener
         features: Tensor = self.projector(self.merger(x_NC, plan.units))
         return features
 
-    def _nothing_seen(self) -> Tensor:
+    def _nothing_seen(self, like: Tensor) -> Tensor:
         """0 that depends on all weights of the vision side: in a batch of text alone every rank must still take part
         in the gradients (DDP) and gather the weights (FSDP)."""
         patch = self.config.vision_config.patch_size
-        like = self.projector.fc2.weight
-        pixels_4D = like.new_zeros((4, 3 * patch * patch))
-        positions_43 = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]], device=like.device)
+        block_43 = torch.tensor(BLOCK, device=like.device)
         bounds = [0, 4] if self.config.merger == "attention" else None
-        return 0.0 * self.get_vision_features(pixels_4D, positions_43, [0, 4], bounds).sum()
+        return 0.0 * self.get_vision_features(like.new_zeros((4, 3 * patch * patch)), block_43, [0, 4], bounds).sum()
 
     def get_input_embeddings(self) -> nn.Module:
         embeddings: nn.Module = self.language_model.get_input_embeddings()
