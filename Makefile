@@ -41,7 +41,7 @@ test: .venv-test/ready
 # What touches transformers, on its last version 4: the model, the Hugging Face classes where they are, and encoding.
 test-transformers4: .venv-test-transformers4/ready
 	$(OLD_BIN)/python -c "import transformers; assert transformers.__version__.startswith('4.57.'), transformers.__version__"
-	$(OLD_BIN)/python -m pytest $(BOTH_CORES) -m "not soak" tests/model $(wildcard tests/hub) tests/cli/test_commands.py
+	$(OLD_BIN)/python -m pytest $(BOTH_CORES) -m "not soak" tests/model $(wildcard tests/hub) tests/lmm tests/cli/test_commands.py
 
 slow: .venv-test/ready
 	$(TEST_BIN)/python -m pytest -m "slow and not soak"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from onevision_encoder.codec import patch_scores as patch_scores
     from onevision_encoder.hub import OneVisionEncoderImageProcessor as OneVisionEncoderImageProcessor
     from onevision_encoder.hub import OneVisionEncoderProcessor as OneVisionEncoderProcessor
+    from onevision_encoder.lmm import OneVisionForConditionalGeneration as OneVisionForConditionalGeneration
+    from onevision_encoder.lmm import OneVisionVLProcessor as OneVisionVLProcessor
     from onevision_encoder.model import Embeddings as Embeddings
     from onevision_encoder.model import OneVisionEncoderConfig as OneVisionEncoderConfig
     from onevision_encoder.model import OneVisionEncoderModel as OneVisionEncoderModel
@@ -41,6 +43,8 @@ _HOME = {
     "OneVisionEncoderImageProcessor": "hub",
     "OneVisionEncoderModel": "model",
     "OneVisionEncoderProcessor": "hub",
+    "OneVisionForConditionalGeneration": "lmm",
+    "OneVisionVLProcessor": "lmm",
     "Sampling": "video",
     "SelectionConfig": "selection",
     "Sizing": "video",

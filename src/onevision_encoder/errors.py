@@ -84,6 +84,19 @@ class SignalUnavailableError(OneVisionError):
         super().__init__(f"provider {provider!r} cannot give {signal}: {cause}{hint}")
 
 
+class PlaceholderError(OneVisionError, ValueError):
+    """Placeholders in a text and visual tokens do not fit each other (a prompt was cut, media are missing ...).
+
+    Args:
+        found: placeholders in the text. expected: visual tokens, or placeholders before the text was cut.
+        cause: where, and what to do about it, in words.
+    """
+
+    def __init__(self, found: int, expected: int, cause: str) -> None:
+        self.found, self.expected, self.cause = found, expected, cause
+        super().__init__(f"{found} placeholders for {expected} visual tokens: {cause}")
+
+
 class TokenFileError(OneVisionError):
     """A token file is not one of ours, is of an unknown schema version, or contradicts itself."""
 

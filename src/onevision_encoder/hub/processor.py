@@ -138,6 +138,15 @@ class OneVisionEncoderProcessor(ProcessorMixin):
         parts += [("video", self._video_tokens(video, config, given)) for video in video_list(videos)]
         return parts
 
+    def video_tokens(self, video: Any, *, video_backend: str | None = None, **options: Any) -> PatchTokens:
+        """The chosen patches of one video, uint8, before normalisation; arguments as in a call."""
+        check_options(options, video_options())
+        config = self.video_config(video_backend, **options)
+        check_effect(options, [config.sizing.recipe])
+        given = {**options, **({} if video_backend is None else {"video_backend": video_backend})}
+        (one,) = video_list([video] if not isinstance(video, list | tuple) else video)
+        return self._video_tokens(one, config, given)
+
     def _video_tokens(self, video: Any, config: TokenizeConfig, given: Mapping[str, Any]) -> PatchTokens:
         self._check_made(video, given)
         if isinstance(video, PatchTokens):

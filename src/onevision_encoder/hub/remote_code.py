@@ -19,12 +19,19 @@ from onevision_encoder.hub.options import hub_arguments
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 
 ENTRY = "auto_map"
-OUR_CLASSES = ("OneVisionEncoderImageProcessor", "OneVisionEncoderProcessor")
+_OUR_TYPES = {OneVisionEncoderConfig.model_type}
+_OUR_CLASSES = {"OneVisionEncoderImageProcessor", "OneVisionEncoderProcessor"}
 _READERS = (
     (PretrainedConfig, "get_config_dict"),
     (ImageProcessingMixin, "get_image_processor_dict"),
     (ProcessorMixin, "get_processor_dict"),
 )
+
+
+def claim(model_type: str, *classes: str) -> None:
+    """Count another model of this library, and its processors by their names, among those that run no remote code."""
+    _OUR_TYPES.add(model_type)
+    _OUR_CLASSES.update(classes)
 
 
 def ignore_remote_code() -> None:
@@ -52,11 +59,11 @@ def _ignoring(read: Any) -> Any:
 def _is_ours(settings: dict[str, Any], source: Any, where: dict[str, Any]) -> bool:
     """By its own words, or by those of the ``config.json`` beside it."""
     if "model_type" in settings:
-        return bool(settings["model_type"] == OneVisionEncoderConfig.model_type)
-    if any(settings.get(name) in OUR_CLASSES for name in ("image_processor_type", "processor_class")):
+        return settings["model_type"] in _OUR_TYPES
+    if any(settings.get(name) in _OUR_CLASSES for name in ("image_processor_type", "processor_class")):
         return True
     try:
         beside, _ = PretrainedConfig.get_config_dict(source, **where)
     except (OSError, ValueError):  # there is none
         return False
-    return bool(beside.get("model_type") == OneVisionEncoderConfig.model_type)
+    return beside.get("model_type") in _OUR_TYPES
