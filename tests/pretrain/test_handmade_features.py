@@ -11,9 +11,10 @@ from onevision_encoder.tokens import TokenizeConfig, read_clip
 
 
 def squares(dx: int, dy: int, frames: int = 16) -> np.ndarray:
-    """A textured square on a grey ground, moved by (dx, dy) pixels a frame."""
+    """A textured square on a textured ground (a flat one moves any way at no cost), moved by (dx, dy) pixels a frame."""
     texture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    clip = np.full((frames, 112, 112, 3), 128, np.uint8)
+    ground = np.random.default_rng(1).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    clip = np.repeat(ground[None], frames, axis=0)
     for t in range(frames):
         y, x = 40 + dy * t - dy * frames // 2, 40 + dx * t - dx * frames // 2
         clip[t, y : y + 32, x : x + 32] = texture
