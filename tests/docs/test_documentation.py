@@ -21,7 +21,8 @@ RUN_BY_CI = re.compile(r"^(make \w+|pip install \.)", re.M)
 HAS_EXPORT = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 NEEDS_EXPORT = pytest.mark.skipif(not HAS_EXPORT, reason='needs the extra: pip install "onevision-encoder[export]"')
 
-MARKS = {"export.md": [NEEDS_EXPORT], "pretrain.md": [pytest.mark.slow]}
+SLOW = ("concepts.md", "corpus.md", "evaluation.md", "language-models.md", "pretrain.md")
+MARKS = {"export.md": [NEEDS_EXPORT]} | {page: [pytest.mark.slow] for page in SLOW}
 
 BLOCKS = [
     pytest.param(language, text, id=f"{page.name}-{i}", marks=MARKS.get(page.name, []))
