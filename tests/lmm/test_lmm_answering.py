@@ -39,7 +39,9 @@ def test_an_answer_is_what_generate_writes_and_says_what_it_cost(parts: tuple[An
     pieces: list[str] = []
     found = answer(model, processor, MESSAGES, writing=TEN, tell=pieces.append)
     inputs = processor.apply_chat_template(MESSAGES, tokenize=True, add_generation_prompt=True)
-    ids = model.generate(**inputs, max_new_tokens=10, do_sample=False, pad_token_id=1)[0, inputs["input_ids"].shape[1] :]
+    ids = model.generate(**inputs, max_new_tokens=10, do_sample=False, pad_token_id=1)[
+        0, inputs["input_ids"].shape[1] :
+    ]
     assert found.text == processor.tokenizer.decode(ids, skip_special_tokens=True)
     assert "".join(pieces) == found.text
     assert len(pieces) > 1
@@ -67,9 +69,7 @@ def test_drawing_is_by_the_seed_and_leaves_the_callers_alone(parts: tuple[Any, A
     model, processor = parts
 
     def drawn(seed: int) -> str:
-        return answer(
-            model, processor, MESSAGES, writing=Writing(max_new_tokens=8, temperature=5.0, seed=seed)
-        ).text
+        return answer(model, processor, MESSAGES, writing=Writing(max_new_tokens=8, temperature=5.0, seed=seed)).text
 
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -156,7 +156,9 @@ def test_a_run_asks_every_question_and_replaces_none(parts: tuple[Any, Any], fol
     right = sum(line["score"] for line in lines if not line["error"])
     assert report["score"] == pytest.approx(100 * right / 4)
     assert report["score_broken_wrong"] == pytest.approx(100 * right / 5)
-    assert report["tokens"]["visual_tokens"]["most"] == max(line["visual_tokens"] for line in lines if not line["error"])
+    assert report["tokens"]["visual_tokens"]["most"] == max(
+        line["visual_tokens"] for line in lines if not line["error"]
+    )
     assert "Broken: q3: " in in_words(report)
 
 

@@ -82,7 +82,9 @@ def test_mvbench_asks_about_the_part_of_a_video(tmp_path: Path) -> None:
 
 
 def test_nextqa(tmp_path: Path) -> None:
-    row = {"video": "42", "qid": 7, "type": "CH", "question": "why ", "answer": 3} | {f"a{i}": f"o{i}" for i in range(5)}
+    row = {"video": "42", "qid": 7, "type": "CH", "question": "why ", "answer": 3} | {
+        f"a{i}": f"o{i}" for i in range(5)
+    }
     question = only("nextqa", made(tmp_path, "val.csv", [row], ("NExTVideo/1164/42.mp4",)))
     assert (question.answers, question.group, question.id) == (("D",), "C", "42_7")
     assert place(question, tmp_path) == "NExTVideo/1164/42.mp4"
@@ -111,10 +113,15 @@ def test_longvideobench_tomato_and_perception(tmp_path: Path) -> None:
     assert (question.answers, question.group) == (("A",), "rotation")
     assert place(question, tmp_path / "t") == "videos/human/0001-1.mp4"
 
-    asked = [{"id": i, "question": f"{i}?", "options": ["x", "y", "z"], "answer_id": i, "area": "physics"} for i in (0, 2)]
+    asked = [
+        {"id": i, "question": f"{i}?", "options": ["x", "y", "z"], "answer_id": i, "area": "physics"} for i in (0, 2)
+    ]
     made(tmp_path / "p", "all_valid.json", {"video_1": {"mc_question": asked}}, ("videos/video_1.mp4",))
     found = list(benchmark_named("perception").questions(tmp_path / "p"))
-    assert [(q.id, q.answers) for q in found if isinstance(q, Question)] == [("video_1_0", ("A",)), ("video_1_2", ("C",))]
+    assert [(q.id, q.answers) for q in found if isinstance(q, Question)] == [
+        ("video_1_0", ("A",)),
+        ("video_1_2", ("C",)),
+    ]
 
 
 def test_pictures_in_files(tmp_path: Path) -> None:
@@ -150,9 +157,23 @@ def test_mmbench_counts_rotations_as_one(tmp_path: Path) -> None:
 
 def test_ocr_benchmarks(tmp_path: Path) -> None:
     rows = [
-        {"dataset_name": "IIIT5K", "id": 0, "question": "?", "answers": ["CENTRE"], "type": "Regular", "image_path": "a/1.png"},
-        {"dataset_name": "HME100k", "id": 1, "question": "?", "answers": "x ^ 2", "type": "Math", "image_path": "h/1.png"},
-    ]  # fmt: skip
+        {
+            "dataset_name": "IIIT5K",
+            "id": 0,
+            "question": "?",
+            "answers": ["CENTRE"],
+            "type": "Regular",
+            "image_path": "a/1.png",
+        },
+        {
+            "dataset_name": "HME100k",
+            "id": 1,
+            "question": "?",
+            "answers": "x ^ 2",
+            "type": "Math",
+            "image_path": "h/1.png",
+        },
+    ]
     one, other = benchmark_named("ocrbench").questions(made(tmp_path, "OCRBench.json", rows))
     assert isinstance(one, Question)
     assert isinstance(other, Question)
@@ -182,7 +203,12 @@ def test_options_inside_the_question(tmp_path: Path) -> None:
     text = "Which way?\n\nA. Left\nB. Right\nPlease answer directly with only the letter of the correct option."
     rows = [
         {"id": 1, "question": text, "answer": "B", "image": "1.webp"},
-        {"id": 2, "question": "How many?\nPlease answer directly with a single word or number.", "answer": "3", "image": "2"},
+        {
+            "id": 2,
+            "question": "How many?\nPlease answer directly with a single word or number.",
+            "answer": "3",
+            "image": "2",
+        },
     ]
     choice, word = benchmark_named("realworldqa").questions(made(tmp_path / "r", "test.jsonl", rows))
     assert isinstance(choice, Question)
@@ -201,7 +227,9 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"row 0.*question"):
         list(entry.questions(made(tmp_path / "2", "a.jsonl", [{"answer": "y"}])))
     with pytest.raises(InvalidArgumentError, match="answer"):
-        list(entry.questions(made(tmp_path / "3", "a.jsonl", [{"question": "?", "options": ["p", "q"], "answer": "r"}])))
+        list(
+            entry.questions(made(tmp_path / "3", "a.jsonl", [{"question": "?", "options": ["p", "q"], "answer": "r"}]))
+        )
     (tmp_path / "4.jsonl").write_text("{not json}\n")
     with pytest.raises(InvalidArgumentError, match=r"readable \.jsonl"):
         list(entry.questions(tmp_path / "4.jsonl"))

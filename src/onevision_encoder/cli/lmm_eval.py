@@ -78,11 +78,18 @@ class Judge(SpeakingOptions):
             writing=Writing(max_new_tokens=self.max_new_tokens),
             options=self.reading,
         )
-        about = {"model": self.model, "dtype": self.dtype, "benchmark": benchmark.name, "data": str(self.data.resolve())}
+        about = {
+            "model": self.model,
+            "dtype": self.dtype,
+            "benchmark": benchmark.name,
+            "data": str(self.data.resolve()),
+        }
         model, processor = self.load()
         bar = tqdm(total=total, desc=benchmark.name, unit="question", disable=self.json or None, file=sys.stderr)
         with bar:
-            return judge(model, processor, self._questions(benchmark), self.out, asking=asking, about=about, tick=bar.update)
+            return judge(
+                model, processor, self._questions(benchmark), self.out, asking=asking, about=about, tick=bar.update
+            )
 
     def _questions(self, benchmark: Benchmark) -> Iterator[Question | LeftOut]:
         return islice(benchmark.questions(self.data), self.limit)

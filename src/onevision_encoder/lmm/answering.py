@@ -122,7 +122,8 @@ def answer(
     with torch.inference_mode(), torch.random.fork_rng(_cuda(model.device), enabled=writing.temperature > 0):
         if writing.temperature > 0:
             torch.manual_seed(writing.seed)
-        model.generate(
+        writer: Any = model  # the annotation of ``generate`` wants a class of transformers' own
+        writer.generate(
             **inputs,
             max_new_tokens=writing.max_new_tokens,
             streamer=words,
@@ -154,10 +155,11 @@ def prompt_inputs(
     **options: Any,
 ) -> VLInputs:
     """Inputs of the conversation up to where the model's turn begins, on the model's device."""
-    inputs: VLInputs = processor.apply_chat_template(
+    inputs: Any = processor.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=True, template_options=template_options, **options
     )
-    return inputs.to(model.device)
+    moved: VLInputs = inputs.to(model.device)
+    return moved
 
 
 @torch.inference_mode()
@@ -214,7 +216,7 @@ class _Words(TextStreamer):
             self.last = int(value.flatten()[-1])
             self.first = self.first or time.perf_counter()
         self._prompt_seen = True
-        super().put(value)
+        super().put(value)  # type: ignore[no-untyped-call]
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """What cannot become part of a stop text any more is told."""

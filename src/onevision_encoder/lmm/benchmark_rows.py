@@ -17,8 +17,9 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".MP4", ".mov")
 
 
 def video(folder: Path, names: Sequence[str], **options: Any) -> dict[str, Any]:
-    """The part of a message for the first of ``names`` that is there, any usual suffix where a name has none. Where none
-    is, the first, which then cannot be read and is listed by that name."""
+    """The part of a message for the first of ``names`` that is there, with any usual suffix where a name has none.
+
+    Where none is, the first, which then cannot be read and is listed by that name."""
     options = {name: value for name, value in options.items() if value is not None}
     for name in names:
         for path in [folder / name, *(folder / f"{name}{suffix}" for suffix in VIDEO_SUFFIXES)]:

@@ -163,5 +163,3 @@ def realworldqa(root: Path, _: Path, row: Row) -> Iterator[Question]:
         answers=(answer,),
         metric=LETTER if choice else "exact",
     )
-
-

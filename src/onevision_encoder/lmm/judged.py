@@ -93,7 +93,9 @@ def in_words(report: Mapping[str, Any]) -> str:
     of = f" of {report['scale']}"
     lines = [f"# {report['benchmark']}", ""]
     score = report["score"]
-    lines.append("No question could be asked." if score is None else f"**{score:.1f}**{of} (mean of {report['average']})")
+    lines.append(
+        "No question could be asked." if score is None else f"**{score:.1f}**{of} (mean of {report['average']})"
+    )
     if report["score_by_likelihood"] is not None:
         lines.append(f"By the likelihood of letters: {report['score_by_likelihood']:.1f}{of}")
     if report["broken"] and score is not None:
@@ -109,7 +111,9 @@ def in_words(report: Mapping[str, Any]) -> str:
             lines.append(f"| {_NAMES.get(name, name.replace('_', ' '))} | {cells} |")
     if any(report["groups"]):
         lines += ["", "| group | score | counted as |", "|---|---|---|"]
-        lines += [f"| {name} | {group['score']:.1f} | {group['counted_as']} |" for name, group in report["groups"].items()]
+        lines += [
+            f"| {name} | {group['score']:.1f} | {group['counted_as']} |" for name, group in report["groups"].items()
+        ]
     lines += ["", "Media by path: " + (", ".join(f"{n} {path}" for path, n in report["paths"].items()) or "none")]
     for cause, number in report["left_out"].items():
         lines.append(f"Left out: {number} of {cause}")

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Asking:
 
     how: How = "generation"
     instruction: str | None = None
-    writing: Writing = Writing(max_new_tokens=32)
+    writing: Writing = field(default_factory=lambda: Writing(max_new_tokens=32))
     options: Mapping[str, Any] | None = None
     template_options: Mapping[str, Any] | None = None
 
@@ -92,7 +92,9 @@ def _cost(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: found[name] for name in names}, "media": media}
 
 
-def _likeliest(model: Any, processor: Any, question: Question, messages: Any, more: Mapping[str, Any]) -> dict[str, Any]:
+def _likeliest(
+    model: Any, processor: Any, question: Question, messages: Any, more: Mapping[str, Any]
+) -> dict[str, Any]:
     """By likelihood; the time to the first token is that of reading and one pass over the prompt."""
     started = time.perf_counter()
     inputs = prompt_inputs(model, processor, messages, **more)
@@ -110,7 +112,11 @@ def _likeliest(model: Any, processor: Any, question: Question, messages: Any, mo
         "media": [record.as_dict() for record in inputs.media],
     }
     right = float(letter == question.answers[0])
-    likelihood = {"letter": letter, "score": right, "log_probabilities": dict(zip(question.letters, scores, strict=True))}
+    likelihood = {
+        "letter": letter,
+        "score": right,
+        "log_probabilities": dict(zip(question.letters, scores, strict=True)),
+    }
     return {"prediction": letter, "letter": letter, "score": right, "likelihood": likelihood, **_cost(found)}
 
 
@@ -163,7 +169,9 @@ def _start(out: Path, run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         before = json.loads(record.read_text(encoding="utf-8"))
         other = sorted(name for name in {*before, *run} if before.get(name) != run.get(name))
         if other:
-            raise InvalidArgumentError("out", str(out), f"another folder: the run in this one has other {', '.join(other)}")
+            raise InvalidArgumentError(
+                "out", str(out), f"another folder: the run in this one has other {', '.join(other)}"
+            )
     _replace(record, json.dumps(run, indent=2) + "\n")
     path = out / PREDICTIONS
     known = {line["id"]: line for line in _whole_lines(path) if line.get("error") is None}

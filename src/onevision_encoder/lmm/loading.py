@@ -49,4 +49,6 @@ def load_language_model(
         raise CheckpointError(name, f"a {type(model).__name__}; a OneVisionForConditionalGeneration is wanted")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval(), processor
+    to: Any = model.to  # its annotation is that of a decorator
+    to(device)
+    return model.eval(), processor

@@ -65,7 +65,10 @@ class Question:
 
     def messages(self, instruction: str | None = None) -> list[dict[str, Any]]:
         """What the model is asked. ``instruction``: the last line; None = as the kind of question wants, "" = none."""
-        lines = [self.text, *(f"{letter}. {option}" for letter, option in zip(self.letters, self.options, strict=False))]
+        lines = [
+            self.text,
+            *(f"{letter}. {option}" for letter, option in zip(self.letters, self.options, strict=False)),
+        ]
         ask = instruction if instruction is not None else ASK_LETTER if self.is_choice else ASK_WORDS
         text = "\n".join([*lines, ask] if ask else lines)
         return [{"role": "user", "content": [*self.media, {"type": "text", "text": text}]}]
