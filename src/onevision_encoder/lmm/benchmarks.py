@@ -113,7 +113,11 @@ def _entries() -> list[Benchmark]:
         ("jsonl", "your own questions, one a line", ("*.jsonl",), "by name", generic),
     ]
     names = ("name", "about", "annotations", "media", "question")
-    return [Benchmark(**dict(zip(names, one, strict=True)), **_UNUSUAL.get(one[0], {})) for one in known]
+    made = []
+    for one in known:
+        fields: dict[str, Any] = {**dict(zip(names, one, strict=True)), **_UNUSUAL.get(one[0], {})}
+        made.append(Benchmark(**fields))
+    return made
 
 
 _V2 = "OCRBench v2, the kinds whose metric is about words, a count or a box, mean of kinds"
