@@ -80,6 +80,8 @@ bench: .venv-test/ready
 
 .venv-test-lmms-eval/ready: .venv-test-lmms-eval/python pyproject.toml constraints-lmms-eval.txt
 	$(LMMS_BIN)/python -m pip install $(PIP_QUIET) -c constraints-lmms-eval.txt lmms-eval pytest -e .
+	# The torchvision of PyPI is built for CUDA and breaks transformers beside a torch for CPUs; lmms-eval runs without it.
+	$(LMMS_BIN)/python -c "import torchvision" 2>/dev/null || $(LMMS_BIN)/python -m pip uninstall -qy torchvision
 	@touch $@
 
 clean:
