@@ -7,13 +7,14 @@ MODEL ?= small
 DEMO_BIN = .venv-demo/bin
 TEST_BIN = .venv-test/bin
 OLD_BIN = .venv-test-transformers4/bin
+LMMS_BIN = .venv-test-lmms-eval/bin
 # Two processes, one thread of torch each; a file's tests stay together.
 BOTH_CORES = -n 2 --dist loadfile
-test test-transformers4: export OMP_NUM_THREADS ?= 1
+test test-transformers4 test-lmms-eval: export OMP_NUM_THREADS ?= 1
 PIP_QUIET = --disable-pip-version-check --quiet
 PIP_FLAGS = $(PIP_QUIET) -c constraints.txt
 
-.PHONY: demo test test-transformers4 slow soak bench clean
+.PHONY: demo test test-transformers4 test-lmms-eval slow soak bench clean
 .PRECIOUS: .venv-%/python
 
 demo: .venv-demo/ready
@@ -42,6 +43,10 @@ test: .venv-test/ready
 test-transformers4: .venv-test-transformers4/ready
 	$(OLD_BIN)/python -c "import transformers; assert transformers.__version__.startswith('4.57.'), transformers.__version__"
 	$(OLD_BIN)/python -m pytest $(BOTH_CORES) -m "not soak" tests/model $(wildcard tests/hub) tests/lmm tests/cli/test_commands.py
+
+# The plugin in the real lmms-eval, with a toy task. Its requirements are many (2.5 GB), hence an environment of its own.
+test-lmms-eval: .venv-test-lmms-eval/ready
+	$(LMMS_BIN)/python -m pytest tests/lmm/test_lmms_plugin.py
 
 slow: .venv-test/ready
 	$(TEST_BIN)/python -m pytest -m "slow and not soak"
@@ -74,5 +79,11 @@ bench: .venv-test/ready
 	$(OLD_BIN)/python -m pip install $(PIP_QUIET) -c constraints-transformers4.txt -e '.[dev,export]'
 	@touch $@
 
+.venv-test-lmms-eval/ready: .venv-test-lmms-eval/python pyproject.toml constraints-lmms-eval.txt
+	$(LMMS_BIN)/python -m pip install $(PIP_QUIET) -c constraints-lmms-eval.txt lmms-eval pytest -e .
+	# The torchvision of PyPI is built for CUDA and breaks transformers beside a torch for CPUs; lmms-eval runs without it.
+	$(LMMS_BIN)/python -c "import torchvision" 2>/dev/null || $(LMMS_BIN)/python -m pip uninstall -qy torchvision
+	@touch $@
+
 clean:
-	rm -rf .venv-demo .venv-test .venv-test-transformers4 demo build dist
+	rm -rf .venv-demo .venv-test .venv-test-transformers4 .venv-test-lmms-eval demo build dist

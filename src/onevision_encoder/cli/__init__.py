@@ -45,6 +45,10 @@ def _verb_of(words: list[str]) -> Any:
         from onevision_encoder.cli.corpus import CorpusVerbs, corpus_verbs
 
         return _parse(words[1:], corpus_verbs(), prog="ove corpus", about=CorpusVerbs.__doc__ or "")
+    if words[:1] == ["lmm"]:
+        from onevision_encoder.cli.language import Lmm, lmm_verbs
+
+        return _parse(words[1:], lmm_verbs(), prog="ove lmm", about=Lmm.__doc__ or "")
     about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
     return _parse(words, _verbs(words), prog="ove", about=about)
 
@@ -61,6 +65,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
     from onevision_encoder.cli.evaluation import Eval
     from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
+    from onevision_encoder.cli.language import Lmm
     from onevision_encoder.cli.pretrain import Pretrain
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
@@ -78,6 +83,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
         "eval": Eval,
         "concepts": Concepts,
         "pretrain": Pretrain,
+        "lmm": Lmm,
         "doctor": Doctor,
     }
 

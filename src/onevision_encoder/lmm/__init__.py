@@ -12,8 +12,12 @@ from onevision_encoder import join_transformers
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from onevision_encoder.lmm.answering import Answer as Answer
+    from onevision_encoder.lmm.answering import Writing as Writing
+    from onevision_encoder.lmm.answering import answer as answer
     from onevision_encoder.lmm.composing import add_vision_tokens as add_vision_tokens
     from onevision_encoder.lmm.configuration import OneVisionVLConfig as OneVisionVLConfig
+    from onevision_encoder.lmm.loading import load_language_model as load_language_model
     from onevision_encoder.lmm.media import Medium as Medium
     from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration as OneVisionForConditionalGeneration
     from onevision_encoder.lmm.outputs import MediumRecord as MediumRecord
@@ -21,13 +25,17 @@ if TYPE_CHECKING:
     from onevision_encoder.lmm.processing import OneVisionVLProcessor as OneVisionVLProcessor
 
 _HOME = {
+    "Answer": "answering",
     "Medium": "media",
     "MediumRecord": "outputs",
     "OneVisionForConditionalGeneration": "modeling",
     "OneVisionVLConfig": "configuration",
     "OneVisionVLProcessor": "processing",
     "VLInputs": "outputs",
+    "Writing": "answering",
     "add_vision_tokens": "composing",
+    "answer": "answering",
+    "load_language_model": "loading",
 }
 
 

@@ -1,0 +1,72 @@
+"""`ove lmm` as a person would call it, with a tiny model of random weights."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from calling import call
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lmm"))
+from speaking_parts import ROWS, media_folder, speaking_model, write_lines
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = media_folder(tmp_path_factory.mktemp("verbs"))
+    model, processor = speaking_model()
+    model.save_pretrained(folder / "vlm")
+    processor.save_pretrained(folder / "vlm")
+    write_lines(folder / "questions.jsonl", ROWS)
+    return folder
+
+
+def test_chat_once_and_in_turns(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ("lmm", "chat", "--model", place / "vlm", "--video", place / "clip.mp4", "--budget", 20)
+    base = (*base, "--max-new-tokens", 4)
+    code, out, err = call(capsys, *base, "--question", "which way", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["visual_tokens"], found["media"][0]["path"]) == (20, "codec")
+    assert found["seconds_to_first"] > 0
+    code, out, err = call(capsys, *base, "--question", "which way", "--video-backend", "frames")
+    assert code == 0
+    assert out.strip()
+    assert "(frames)" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("which way\nand is this red\n\nnever asked\n"))
+    code, out, _ = call(capsys, *base, "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert first["text"] == found["text"]
+    assert second["prompt_tokens"] > first["prompt_tokens"] + first["answer_tokens"]
+    code, _, err = call(capsys, *base[:4], "--video", place / "broken.mp4", "--question", "which way")
+    assert code == 2
+    assert "broken.mp4" in err
+
+
+def test_eval_reports_and_goes_on(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("lmm", "eval", "--model", place / "vlm", "--benchmark", "jsonl", "--data", place, "--out", tmp_path / "out")
+    base = (*base, "--how", "likelihood", "--budget", 20, "--max-new-tokens", 4)
+    code, out, err = call(capsys, *base, "--limit", 2, "--json")
+    assert (code, json.loads(out)["asked"]) == (0, 2), err
+    code, out, err = call(capsys, *base, "--json")
+    report = json.loads(out)
+    assert (code, report["questions"], report["asked"]) == (1, 5, 4)
+    assert [one["id"] for one in report["broken"]] == ["q3"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    assert len((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()) == 5
+    assert "Broken: q3" in (tmp_path / "out" / "report.md").read_text()
+    code, _, err = call(capsys, *base, "--benchmark", "none")
+    assert code == 2
+    assert "videomme" in err
+
+
+def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "lmm", "benchmarks", "--json")
+    assert code == 0
+    assert len(json.loads(out)) == 17
+    assert "OCRBench.json" in call(capsys, "lmm", "benchmarks")[1]
