@@ -107,6 +107,7 @@ def model_card(
         "patch": f"{config.patch_size} x {config.patch_size} pixels",
         "trained at": f"{config.image_size} pixels, by `config.json`",
         "rotary positions": f"`{config.rope_mode}`, theta {config.rope_theta:g}",
+        "absolute places": f"{config.place_waves} waves an axis" if config.place_waves else "no",
         "attention": "whole clips" if config.window_frames is None else f"windows of {config.window_frames} frames",
         "pooling head": "yes" if config.use_head else "no",
         "dtype": str(model.dtype).removeprefix("torch."),

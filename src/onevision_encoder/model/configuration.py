@@ -1,12 +1,14 @@
 """Configuration of the encoder and the sizes it comes in.
 
 Field names and defaults are those of the published checkpoints, so that their ``config.json`` loads as it is.
-``rope_mode`` and ``window_frames`` are new: files without them mean ``"pairwise"``, the operator those weights were
-trained with, and None, attention over the whole clip.
+``rope_mode``, ``window_frames`` and ``place_waves`` are new: files without them mean ``"pairwise"``, the operator those
+weights were trained with, None, attention over the whole clip, and 0, no positions but RoPE's.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +41,10 @@ class OneVisionEncoderConfig(PretrainedConfig):
         rope_mode: ``"pairwise"`` = bit-faithful to the published weights, ``"rotary"`` = a true rotation.
         window_frames: None = every token of a clip sees the whole clip; n = attention only inside groups of n
             consecutive frames of a clip (see ``windows.py``). Positions and pooling stay those of the clip.
+        place_waves: 0 = positions are RoPE's alone, as in the published weights. n = each patch also gets a learned map
+            of n waves of its t, of its h and of its w (see ``place.py``), for new training.
+        place_size: (t, h, w) at which the longest wave is half over; beyond twice that, places repeat.
+        place_std: standard deviation of the first weights of that map.
     Raises:
         InvalidArgumentError, ShapeError: a value is outside what is written above.
     """
@@ -64,6 +70,9 @@ class OneVisionEncoderConfig(PretrainedConfig):
         use_head: bool = True,
         rope_mode: str = "pairwise",
         window_frames: int | None = None,
+        place_waves: int = 0,
+        place_size: Sequence[float] = (64.0, 16.0, 16.0),
+        place_std: float = 1.0,
         **kwargs: Any,
     ) -> None:
         kwargs.pop("auto_map", None)  # names remote code: never followed, never written again
@@ -84,6 +93,9 @@ class OneVisionEncoderConfig(PretrainedConfig):
         self.use_head = use_head
         self.rope_mode = rope_mode
         self.window_frames = window_frames
+        self.place_waves = place_waves
+        self.place_size = list(place_size)  # as it comes back from JSON
+        self.place_std = place_std
         self._check()
         super().__init__(**kwargs)
 
@@ -114,6 +126,12 @@ class OneVisionEncoderConfig(PretrainedConfig):
             raise InvalidArgumentError("rope_temporal_size", self.rope_temporal_size, "None or at least 1")
         if self.window_frames is not None and (type(self.window_frames) is not int or self.window_frames < 1):
             raise InvalidArgumentError("window_frames", self.window_frames, "None or an integer of at least 1")
+        if type(self.place_waves) is not int or self.place_waves < 0:
+            raise InvalidArgumentError("place_waves", self.place_waves, "an integer of at least 0")
+        if len(self.place_size) != 3 or any(not 0 < size < math.inf for size in self.place_size):
+            raise InvalidArgumentError("place_size", self.place_size, "three numbers above 0: t, h, w")
+        if not 0 < self.place_std < math.inf:
+            raise InvalidArgumentError("place_std", self.place_std, "a number above 0")
         if not 0.0 <= self.attention_dropout < 1.0:
             raise InvalidArgumentError("attention_dropout", self.attention_dropout, "0 <= p < 1")
 

@@ -26,6 +26,7 @@ from onevision_encoder.model.checkpoint import check_loading_info
 from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig
 from onevision_encoder.model.inputs import PackedInput, build_input
 from onevision_encoder.model.layers import LayerNorm, PatchEmbeddings, RMSNorm, make_norm, widen
+from onevision_encoder.model.place import PlaceEmbedding
 from onevision_encoder.model.pooling import PoolingHead
 from onevision_encoder.model.rope import RopeTable, rope_table
 from onevision_encoder.model.segments import Segments
@@ -164,14 +165,15 @@ class OneVisionEncoderModel(PreTrainedModel):
     def _encode(self, packed: PackedInput, keep_states: bool) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The packed core: patches, positions, segments -> residual stream [N, C], at least float32."""
         config = self.config
+        positions_N3 = packed.windows.sort(packed.positions_N3)
         rope = rope_table(
-            packed.windows.sort(packed.positions_N3),
+            positions_N3,
             head_dim=config.hidden_size // config.num_attention_heads,
             theta=config.rope_theta,
             mode=config.rope_mode,
         )
         patches_ND = packed.windows.sort(packed.patches_ND)
-        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND)))
+        x_NC = widen(self.layernorm_pre(self.embeddings(patches_ND, positions_N3)))
         check_gradients(config._attn_implementation, x_NC)
         plan = plan_attention(
             config._attn_implementation, packed.windows.segments, patches_ND.shape[0], patches_ND.device
@@ -232,7 +234,9 @@ class OneVisionEncoderModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Normal weights, zero biases, unit norms. transformers keeps loaded tensors out of reach of these calls."""
         std = self.config.initializer_range
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, PlaceEmbedding):
+            nn.init.normal_(module.weight, std=self.config.place_std)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

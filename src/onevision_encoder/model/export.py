@@ -211,6 +211,7 @@ def describe_graph(model: OneVisionEncoderModel, *, clips: Clips, pixels: Pixels
         "positions": "(t, h, w); t as RoPE sees it, h and w in patches",
         "rope_mode": config.rope_mode,
         "window_frames": config.window_frames,
+        "place_waves": config.place_waves,
         "hidden_size": config.hidden_size,
     }
 

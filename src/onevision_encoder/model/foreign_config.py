@@ -42,7 +42,7 @@ SHARED: Mapping[str, Any] = {
 }
 """Fields that only a configuration tells, with the defaults of the published classes."""
 PUBLISHED_WINDOW = 4
-OURS_ONLY = ("rope_mode", "window_frames")
+OURS_ONLY = ("rope_mode", "window_frames", "place_waves", "place_size", "place_std")
 EPS_NOTE = (
     "LLaVA-OneVision-2's Megatron training code normalises with eps 1e-5 (1e-4 before the first block), its published "
     "configuration says {eps:g}; the configuration was followed"
@@ -195,6 +195,8 @@ def write_config(source: object, config: OneVisionEncoderConfig, to: WeightLayou
     """
     if config.rope_mode != "pairwise":
         raise CheckpointError(source, f"rope_mode={config.rope_mode!r} exists in no layout but ours")
+    if config.place_waves:
+        raise CheckpointError(source, f"place_waves={config.place_waves} exists in no layout but ours")
     fields = {name: getattr(config, name) for name in (*SHAPES, *SHARED)}
     if to == "original":
         if config.window_frames is not None:

@@ -17,6 +17,7 @@ from transformers.activations import ACT2FN
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
+from onevision_encoder.model.place import PlaceEmbedding
 
 
 def widen(x: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class PatchProjection(nn.Conv2d):
 
 
 class PatchEmbeddings(nn.Module):
-    """Holds the projection under the name published checkpoints give it."""
+    """Holds the projection under the name published checkpoints give it, and the map of places where there is one."""
 
     def __init__(self, config: OneVisionEncoderConfig) -> None:
         super().__init__()
@@ -87,7 +88,8 @@ class PatchEmbeddings(nn.Module):
         self.patch_embedding = PatchProjection(
             config.num_channels, config.hidden_size, kernel_size=p, stride=p, bias=False
         )
+        self.place_embedding = PlaceEmbedding(config) if config.place_waves else None
 
-    def forward(self, patches_ND: Tensor) -> Tensor:
+    def forward(self, patches_ND: Tensor, positions_N3: Tensor) -> Tensor:
         embedded: Tensor = self.patch_embedding(patches_ND)
-        return embedded
+        return embedded if self.place_embedding is None else embedded + self.place_embedding(positions_N3)

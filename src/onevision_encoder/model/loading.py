@@ -97,6 +97,7 @@ def describe(model: OneVisionEncoderModel) -> dict[str, Any]:
         "attention": model.config._attn_implementation,
         "rope_mode": model.config.rope_mode,
         "window_frames": model.config.window_frames,
+        "place_waves": model.config.place_waves,
         "patch_size": model.config.patch_size,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
