@@ -1,0 +1,25 @@
+"""`ove lmm VERB`: the encoder inside a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def lmm_verbs() -> dict[str, Callable[..., Any]]:
+    """Verb -> its options."""
+    from onevision_encoder.cli.lmm_extract import ExtractEncoder
+    from onevision_encoder.cli.lmm_make import Make
+    from onevision_encoder.cli.lmm_merge import Merge
+    from onevision_encoder.cli.lmm_train import Train
+
+    return {"make": Make, "train": Train, "merge": Merge, "extract-encoder": ExtractEncoder}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lmm:
+    """The encoder inside a language model: make, train, merge, extract-encoder (see ove lmm --help)."""
+
+    def run(self) -> int:
+        raise AssertionError("words after lmm are parsed by the verbs of lmm_verbs()")
