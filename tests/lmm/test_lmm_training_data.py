@@ -16,7 +16,7 @@ from onevision_encoder.lmm.training_data import Collator, SampleEncoder, check_p
 
 THINKING = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + ' ' }}"
-    "{% if message['role'] == 'assistant' and loop.last %}{{ '<s>.</s> ' }}{% endif %}"
+    "{% if message['role'] == 'assistant' and loop.last %}{{ '<s>.<s> ' }}{% endif %}"
     "{{ message['content'] + '<|im_end|>' + ' ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant ' }}{% endif %}"
 )
@@ -54,7 +54,7 @@ def test_labels_are_the_answers_found_by_hand(folder: Path, template: str | None
         assert torch.equal(encoded.labels != -100, wanted)
         assert torch.equal(encoded.labels[wanted], encoded.input_ids[wanted])
         learned.append(processor.tokenizer.decode(encoded.labels[wanted]).replace(" ", ""))
-    thought = "" if template is None else "<s>.</s>"
+    thought = "" if template is None else "<s>.<s>"
     assert learned == [
         f"left<|im_end|>{thought}updown<|im_end|>",
         *(f"{thought}{word}<|im_end|>" for word in ("red", "yes", "still")),
