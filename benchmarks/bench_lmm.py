@@ -280,7 +280,7 @@ def main() -> None:
     if "speed" in args.parts:
         parts["Time to the first token"] = speed_table(args)
     notes = [
-        f"{args.train_clips} training clips and {args.test_clips} test clips a class, {args.steps} steps of {args.batch}",
+        f"{args.train_clips} training clips and {args.test_clips} test clips; {args.steps} steps x {args.batch}",
         f"seeds {args.seeds}, learning rate {args.rate:g}; the suite's development family, seed {args.suite_seed}",
     ]
     report.write(args.out, "lmm", "Questions about motion, asked of a language model", parts, notes)

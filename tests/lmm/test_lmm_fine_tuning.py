@@ -181,4 +181,5 @@ def test_a_persons_whole_way(place: Path, tmp_path: Path, capsys: pytest.Capture
         k.removeprefix("vision_model."): v for k, v in tensors(tmp_path / "two").items() if k.startswith("vision")
     }
     assert not changed(wanted, tensors(tmp_path / "lang"))
-    ove("encode", place / "0.mp4", "--model", tmp_path / "lang", "--budget", 16, "--out", tmp_path / "embeddings")
+    ove("encode", place / "0.mp4", "--model", tmp_path / "lang", "--output", "tokens", "--budget", 16,
+        "--out", tmp_path / "embeddings")  # fmt: skip

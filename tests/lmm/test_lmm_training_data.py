@@ -1,4 +1,4 @@
-"""What training reads: labels against a mask by brute force, packs against samples alone, the cache against no cache."""
+"""What training reads: labels against a mask by brute force, packs against samples alone, the cache against none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_labels_are_the_answers_found_by_hand(folder: Path, template: str | None
     ]
 
 
-@pytest.mark.parametrize("merger", ["none", "2x2", "attention"])
+@pytest.mark.parametrize("merger", ["2x2", *(pytest.param(m, marks=pytest.mark.slow) for m in ("none", "attention"))])
 def test_packs_and_batches_equal_samples_alone(folder: Path, merger: str, tmp_path: Path) -> None:
     model, processor = tiny_model(merger)
     cache = TokenCache(tmp_path)
