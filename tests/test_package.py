@@ -16,6 +16,8 @@ PUBLIC = [
     "OneVisionEncoderImageProcessor",
     "OneVisionEncoderModel",
     "OneVisionEncoderProcessor",
+    "OneVisionForConditionalGeneration",
+    "OneVisionVLProcessor",
     "Sampling",
     "SelectionConfig",
     "Sizing",

@@ -10,6 +10,7 @@ from tiny_parts import image, tiny_model, user, video
 from transformers import DynamicCache
 
 from onevision_encoder.errors import PlaceholderError
+from onevision_encoder.lmm.vision_inputs import VISION_KEYS
 
 PROMPTS = [
     user("what is this", image(height=70, width=42), "and", video(budget=20), "which way"),
@@ -81,17 +82,14 @@ def test_the_best_beam_is_the_best_of_all_continuations() -> None:
     words = model.get_output_embeddings().weight.shape[0]
     best = written(model, inputs, num_beams=words, max_new_tokens=2, min_new_tokens=2, eos_token_id=3)[0]
 
-    def log_probabilities(ids: torch.Tensor) -> torch.Tensor:
-        chain = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return model(**chain).logits[0, -1].log_softmax(-1)
-
+    ids, media = inputs["input_ids"], {name: inputs[name] for name in VISION_KEYS if name in inputs}
     with torch.inference_mode():
-        first = allowed(model, log_probabilities(inputs["input_ids"]))
-        scores = torch.full((words, words), -torch.inf)
-        for word in range(words):
-            if first[word] > -torch.inf:
-                ids = torch.cat([inputs["input_ids"], torch.tensor([[word]])], 1)
-                scores[word] = first[word] + allowed(model, log_probabilities(ids))
+        first = allowed(model, model(**inputs).logits[0, -1].log_softmax(-1))
+        ids = torch.cat([ids.expand(words, -1), torch.arange(words)[:, None]], 1)
+        ids[first == -torch.inf, -1] = 0  # a word that may not be written; its score stays out of the race
+        features = model.get_vision_features(**media).repeat(words, 1)
+        second = model(input_ids=ids, vision_features=features).logits[:, -1].log_softmax(-1)
+        scores = first[:, None] + allowed(model, second)
     assert best.tolist() == list(divmod(int(scores.argmax()), words))
 
 

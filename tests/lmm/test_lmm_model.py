@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,44 @@ def test_saved_and_loaded_bits_are_equal_through_the_auto_classes(parts: tuple[A
     with torch.inference_mode():
         assert torch.equal(model(**before).logits, again(**after).logits)
     assert again.generation_config.suppress_tokens == [model.config.image_token_id, model.config.video_token_id]
+
+
+def test_remote_code_named_in_its_files_is_not_followed(tmp_path: Path) -> None:
+    model, processor = tiny_model()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    (tmp_path / "poison.py").write_text("raise RuntimeError('remote code ran')\n", encoding="utf-8")
+    classes = {"AutoConfig": "poison.C", "AutoModelForImageTextToText": "poison.M", "AutoProcessor": "poison.P"}
+    for name in ("config.json", "processor_config.json", "preprocessor_config.json"):
+        settings = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        (tmp_path / name).write_text(json.dumps({**settings, "auto_map": classes}), encoding="utf-8")
+    loaded = [
+        auto.from_pretrained(tmp_path, trust_remote_code=True) for auto in (AutoModelForImageTextToText, AutoProcessor)
+    ]
+    assert [type(one) for one in loaded] == [OneVisionForConditionalGeneration, OneVisionVLProcessor]
+    for one in loaded:
+        one.save_pretrained(tmp_path / "again")
+    assert not any("auto_map" in file.read_text(encoding="utf-8") for file in (tmp_path / "again").glob("*config.json"))
+
+
+def test_conversations_packed_in_one_row_do_not_see_each_other() -> None:
+    """Positions that begin anew, and no mask: how training packs. transformers tells the sequences apart by them."""
+    model, processor = tiny_model()
+    alone = [inputs_of(processor, conversation) for conversation in MIXED[:3]]
+    rows = {
+        name: torch.cat([one[name] for one in alone if name in one]) for name in ("pixel_values", "patch_positions")
+    }
+    bounds = [one["cu_seqlens"].diff() for one in alone if "cu_seqlens" in one]
+    packed = {
+        **rows,
+        "input_ids": torch.cat([one["input_ids"] for one in alone], 1),
+        "position_ids": torch.cat([torch.arange(one["input_ids"].shape[1]) for one in alone])[None],
+        "cu_seqlens": torch.cat([torch.zeros(1, dtype=torch.int32), torch.cat(bounds).cumsum(0)]),
+    }
+    with torch.inference_mode():
+        together = model(**packed, use_cache=False).logits[0]
+        separate = torch.cat([model(**one).logits[0] for one in alone])
+    assert torch.allclose(together, separate, atol=1e-5)
 
 
 def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:

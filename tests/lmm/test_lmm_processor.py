@@ -370,3 +370,15 @@ def test_padding_without_a_token_for_it_is_refused() -> None:
     processor.tokenizer.pad_token = None
     with pytest.raises(InvalidArgumentError, match="pad_token"):
         inputs_of(processor, batch)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the pipeline's own habits
+def test_the_pipeline_of_transformers_answers(tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    model, processor = tiny_model()
+    for part in (model, processor):
+        part.save_pretrained(tmp_path)
+    answer = pipeline("image-text-to-text", model=str(tmp_path))(text=user(image(), "what"), max_new_tokens=3)
+    assert [turn["role"] for turn in answer[0]["generated_text"]] == ["user", "assistant"]

@@ -14,7 +14,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from onevision_encoder.errors import InvalidArgumentError, PlaceholderError
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
-from onevision_encoder.hub.options import check_options, hub_arguments, settings_among
+from onevision_encoder.hub.options import check_options, hub_arguments, settings_among, video_options
 from onevision_encoder.hub.processor import OneVisionEncoderProcessor
 from onevision_encoder.hub.sources import image_list, video_list
 from onevision_encoder.lmm.batching import batch_inputs, token_row
@@ -124,6 +124,7 @@ class OneVisionVLProcessor(ProcessorMixin):
         return_assistant_tokens_mask: bool = False,
         tools: Any = None,
         template_options: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
         """A conversation, or a list of them, as text, or as model inputs with ``tokenize=True``.
@@ -133,7 +134,7 @@ class OneVisionVLProcessor(ProcessorMixin):
             chat_template: None = the tokenizer's. template_options: for the template (``enable_thinking`` ...).
             return_assistant_tokens_mask: adds ``assistant_masks`` int64 [B, L]: 1 on the tokens of answers, their end
                 mark included. For labels. return_dict: False = ``input_ids`` alone.
-            options: of a call (see :meth:`__call__`).
+            options: of a call (see :meth:`__call__`); transformers 5 puts them into ``processor_kwargs``.
         Raises:
             InvalidArgumentError: no chat template, parts that are not understood. And what a call raises.
         """
@@ -148,7 +149,7 @@ class OneVisionVLProcessor(ProcessorMixin):
         if not tokenize:
             return texts if is_batch(conversation) else texts[0]
         spans = [answer_spans(render, messages) for messages, _ in plain] if return_assistant_tokens_mask else None
-        options.setdefault("add_special_tokens", False)
+        options = {"add_special_tokens": False, **(processor_kwargs or {}), **options}
         inputs = self._inputs(texts, [media for _, media in plain], options, spans)
         return inputs if return_dict else inputs["input_ids"]
 
@@ -219,6 +220,14 @@ class OneVisionVLProcessor(ProcessorMixin):
         path = Path(json_file_path)
         path.write_text(self.to_json_string(), encoding="utf-8")
         self.image_processor.to_json_file(path.with_name(IMAGE_PROCESSOR_NAME))
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """As in transformers; a pipeline hands over the model's arguments (``dtype`` ...) too, which are left out."""
+        if kwargs.pop("_from_pipeline", None) is not None:
+            known = (*_OWN, *video_options())
+            kwargs = {name: value for name, value in kwargs.items() if name in known or not settings_among({name: 0})}
+        return super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(
