@@ -31,7 +31,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionForConditionalGeneration
 from onevision_encoder.evaluate import MotionSuite, make_suite
-from onevision_encoder.lmm import TokenCache, TrainingConfig, fine_tune, load_language_model, read_samples
+from onevision_encoder.lmm import TokenCache, TrainingConfig, fine_tune, load_trained, read_samples
 from onevision_encoder.lmm.motion_questions import motion_questions, write_questions
 from onevision_encoder.lmm.training_data import Collator, SampleEncoder
 
@@ -162,7 +162,7 @@ def run_arm(
 @torch.inference_mode()
 def ask(folder: Path, file: Path, root: Path, cache: Path) -> dict[str, dict[str, float]]:
     """For each kind of question: how many were asked, the share answered right, and chance."""
-    model, processor = load_language_model(folder)
+    model, processor = load_trained(folder)
     encode, collate = SampleEncoder(processor, TokenCache(cache)), Collator(pad=1, packed=False)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     samples = read_samples(file, root)

@@ -17,7 +17,7 @@ from tiny_parts import tiny_encoder_config, tiny_model, tiny_text_config, tiny_t
 from onevision_encoder import OneVisionEncoderModel, load_encoder
 from onevision_encoder.cli import main
 from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError
-from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_language_model
+from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_trained
 
 NEEDS_ACCELERATE = pytest.mark.skipif(not importlib.util.find_spec("accelerate"), reason="needs accelerate, of dev")
 NEEDS_PEFT = pytest.mark.skipif(not importlib.util.find_spec("peft"), reason="needs peft, of the extra lmm")
@@ -135,8 +135,8 @@ def test_lora_trains_adapters_and_merges_into_the_same_answers(place: Path, tmp_
         name for name in before if not torch.equal(before[name], after[name]) and name.startswith("language_model")
     }
     assert all(name.endswith("_proj.weight") for name in moved), "norms and embeddings stay"
-    one, _ = load_language_model(tmp_path / "lora")
-    other, _ = load_language_model(tmp_path / "merged")
+    one, _ = load_trained(tmp_path / "lora")
+    other, _ = load_trained(tmp_path / "merged")
     ids = torch.arange(2, 20)[None] % 33
     with torch.inference_mode():
         assert torch.allclose(one(input_ids=ids).logits, other(input_ids=ids).logits, atol=1e-5)
@@ -170,7 +170,7 @@ def test_a_persons_whole_way(place: Path, tmp_path: Path, capsys: pytest.Capture
     assert done["last_loss"] < 0.05
     logged = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in logged if "eval_loss" in row] == [60, 120]
-    model, processor = load_language_model(tmp_path / "two")
+    model, processor = load_trained(tmp_path / "two")
     assert processor.budget == 8
     question = [{"role": "user", "content": [{"type": "video", "path": str(place / "1.mp4")}, "what"]}]
     inputs = processor.apply_chat_template(question, tokenize=True, add_generation_prompt=True)

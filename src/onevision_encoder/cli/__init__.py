@@ -38,7 +38,7 @@ def _verb_of(words: list[str]) -> Any:
 
         return _parse(words[1:], eval_verbs(), prog="ove eval", about=Eval.__doc__ or "")
     if words[:1] == ["lmm"]:
-        from onevision_encoder.cli.lmm import Lmm, lmm_verbs
+        from onevision_encoder.cli.language import Lmm, lmm_verbs
 
         return _parse(words[1:], lmm_verbs(), prog="ove lmm", about=Lmm.__doc__ or "")
     about = "Read video the way a codec writes it: exact numbers of patch tokens, and embeddings."
@@ -55,7 +55,7 @@ def _verbs(words: list[str]) -> dict[str, Callable[..., Any]]:
     from onevision_encoder.cli.evaluation import Eval
     from onevision_encoder.cli.export import Export
     from onevision_encoder.cli.inspect import Inspect
-    from onevision_encoder.cli.lmm import Lmm
+    from onevision_encoder.cli.language import Lmm
     from onevision_encoder.cli.preview import Preview
     from onevision_encoder.cli.tokens import Tokens
     from onevision_encoder.cli.view import View

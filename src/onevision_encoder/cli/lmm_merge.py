@@ -30,14 +30,14 @@ class Merge:
     def run(self) -> int:
         import torch
 
-        from onevision_encoder.lmm.stages import is_adapter, load_language_model
+        from onevision_encoder.lmm.stages import is_adapter, load_trained
 
         if not is_adapter(self.adapters):
             raise InvalidArgumentError("adapters", str(self.adapters), "a folder with adapter_config.json")
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InvalidArgumentError("out", str(self.out), "a new folder")
         dtype = self.dtype if self.dtype == "auto" else getattr(torch, self.dtype)
-        model, processor = load_language_model(self.adapters, base=self.base, dtype=dtype)
+        model, processor = load_trained(self.adapters, base=self.base, dtype=dtype)
         model.save_pretrained(str(self.out))
         processor.save_pretrained(str(self.out))
         count = sum(p.numel() for p in model.parameters())

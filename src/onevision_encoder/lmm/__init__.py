@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onevision_encoder.lmm.processing import OneVisionVLProcessor as OneVisionVLProcessor
     from onevision_encoder.lmm.samples import Sample as Sample
     from onevision_encoder.lmm.samples import read_samples as read_samples
-    from onevision_encoder.lmm.stages import load_language_model as load_language_model
+    from onevision_encoder.lmm.stages import load_trained as load_trained
     from onevision_encoder.lmm.token_cache import TokenCache as TokenCache
     from onevision_encoder.lmm.training import TrainingReport as TrainingReport
     from onevision_encoder.lmm.training import fine_tune as fine_tune
@@ -44,7 +44,7 @@ _HOME = {
     "add_vision_tokens": "composing",
     "extract_encoder": "extraction",
     "fine_tune": "training",
-    "load_language_model": "stages",
+    "load_trained": "stages",
     "read_samples": "samples",
 }
 

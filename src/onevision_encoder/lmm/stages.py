@@ -76,7 +76,7 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER).is_file()
 
 
-def load_language_model(
+def load_trained(
     folder: str | Path, *, base: str | Path | None = None, dtype: Any = torch.float32, **options: Any
 ) -> tuple[OneVisionForConditionalGeneration, OneVisionVLProcessor]:
     """A composed model and its processor from a folder or hub id; adapters become part of the weights.
@@ -102,6 +102,6 @@ def load_language_model(
     under = stated if base is None else base
     if not under:
         raise CheckpointError(folder, "does not say what model its adapters belong to: name it with base")
-    model, _ = load_language_model(under, dtype=dtype)
+    model, _ = load_trained(under, dtype=dtype)
     merged: Any = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()  # type: ignore[arg-type]
     return merged.requires_grad_(True), OneVisionVLProcessor.from_pretrained(str(folder), **options)

@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from onevision_encoder import __version__
 from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError, OneVisionError
 from onevision_encoder.lmm.samples import Sample, read_samples
-from onevision_encoder.lmm.stages import enter_stage, load_language_model, need
+from onevision_encoder.lmm.stages import enter_stage, load_trained, need
 from onevision_encoder.lmm.token_cache import TokenCache
 from onevision_encoder.lmm.training_config import TrainingConfig
 from onevision_encoder.lmm.training_data import Collator, Rows, SampleEncoder, check_packing, pack_rows
@@ -84,7 +84,7 @@ def fine_tune(
     config, out = config or TrainingConfig(), Path(out)
     run = _run(config, model, {"train": data, "val": val}, dtype, reading)
     start = _checkpoint(out, run) if resume else _fresh(out)
-    warm, processor = load_language_model(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
+    warm, processor = load_trained(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
     encode = SampleEncoder(processor, TokenCache(out / "tokens" if cache is None else Path(cache)))
     limit = config.max_tokens or getattr(warm.config.text_config, "max_position_embeddings", None)
     files = {name: Path(file) for name, file in (("train", data), ("val", val)) if file is not None}
