@@ -97,6 +97,34 @@ class PlaceholderError(OneVisionError, ValueError):
         super().__init__(f"{found} placeholders for {expected} visual tokens: {cause}")
 
 
+class ConversationFileError(OneVisionError):
+    """Lines of a file of conversations cannot be used.
+
+    Args:
+        path: the file. problems: (number of the line, from 1; what is wrong with it), all of them.
+        total: lines with a conversation, good ones and bad.
+    """
+
+    def __init__(self, path: object, problems: Iterable[tuple[int, str]], total: int) -> None:
+        self.path, self.problems, self.total = str(path), tuple(problems), total
+        lines = "".join(f"\n  line {number}: {cause}" for number, cause in self.problems)
+        super().__init__(f"{self.path}: {len(self.problems)} of {total} lines cannot be used{lines}")
+
+
+class BrokenSamplesError(OneVisionError):
+    """Conversations that cannot be trained on: their media cannot be read, or they are too long.
+
+    Args:
+        path: the file of conversations. problems: (number of the line, what is wrong with it), all of them.
+    """
+
+    def __init__(self, path: object, problems: Iterable[tuple[int, str]]) -> None:
+        self.path, self.problems = str(path), tuple(problems)
+        lines = "".join(f"\n  line {number}: {cause}" for number, cause in self.problems)
+        words = "samples cannot be trained on (broken='leave-out' trains without them)"
+        super().__init__(f"{self.path}: {len(self.problems)} {words}{lines}")
+
+
 class TokenFileError(OneVisionError):
     """A token file is not one of ours, is of an unknown schema version, or contradicts itself."""
 

@@ -11,7 +11,7 @@ from onevision_encoder.tokens import TokenizeConfig, read_clip
 
 
 def squares(dx: int, dy: int, frames: int = 16) -> np.ndarray:
-    """A textured square on a textured ground (a flat one moves any way at no cost), moved by (dx, dy) pixels a frame."""
+    """A square moved by (dx, dy) pixels a frame on a textured ground, because a flat one moves any way at no cost."""
     texture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     ground = np.random.default_rng(1).integers(0, 255, (112, 112, 3), dtype=np.uint8)
     clip = np.repeat(ground[None], frames, axis=0)

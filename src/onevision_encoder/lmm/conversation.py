@@ -96,15 +96,23 @@ def answer_spans(render: Callable[..., str], messages: Sequence[Message]) -> lis
         InvalidArgumentError: a template that renders the beginning of a conversation otherwise when it goes on.
     """
     whole, spans = render(messages, False), []
-    for i, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
+    places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    mark = ""
+    for i in reversed(places):  # the last answer shows what its end mark is
         before, after = render(messages[:i], True), render(messages[: i + 1], False)
-        if not (after.startswith(before) and whole.startswith(after)):
-            allowed = "a template that leaves earlier turns as they are; train on one answer a conversation"
-            raise InvalidArgumentError("chat_template", f"turn {i} is rendered otherwise when it is not last", allowed)
-        spans.append((len(before), len(before) + len(after[len(before) :].rstrip())))
-    return spans
+        words = str(messages[i].get("content") or "").strip()
+        if after.startswith(before) and whole.startswith(after):
+            answer = after[len(before) :].rstrip()
+            mark = mark or (answer.rpartition(words)[2] if words else answer)
+        else:  # Qwen3's template writes an empty thought before the last answer alone
+            answer = words + mark
+            if not (mark and words and whole.startswith(before + answer)):
+                allowed = "a template that leaves earlier turns as they are; train on one answer a conversation"
+                raise InvalidArgumentError(
+                    "chat_template", f"turn {i} is rendered otherwise when it is not last", allowed
+                )
+        spans.append((len(before), len(before) + len(answer)))
+    return spans[::-1]
 
 
 def apply_edits(text: str, edits: Sequence[Edit], spans: Sequence[tuple[int, int]]) -> tuple[str, list[Any]]:

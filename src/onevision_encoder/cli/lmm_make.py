@@ -1,0 +1,61 @@
+"""`ove lmm make --encoder DIR --language-model DIR --out DIR`: a fresh vision-language model from its parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from onevision_encoder.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Make:
+    """Put an encoder and a language model together; what stands between them is new and must be trained."""
+
+    encoder: str
+    """A checkpoint folder, a hub id, or a preset with random weights: tiny, small, base, large, huge."""
+    language_model: str
+    """A folder or hub id of any causal language model of transformers, with its tokenizer."""
+    out: Path
+    """Folder to write; must be empty or absent."""
+    merger: Literal["2x2", "none", "attention"] = "2x2"
+    """2x2: four neighbours a token. none: a patch a token. attention: any number a token."""
+    patches_per_token: int = 4
+    """With attention."""
+    vision_feature_layer: int = -1
+    """Which blocks of the encoder are read: -1 all, -2 all but the last ..."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the weights."""
+    seed: int = 0
+    """Of the new weights."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> int:
+        import torch
+
+        from onevision_encoder.lmm import OneVisionForConditionalGeneration
+
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise InvalidArgumentError("out", str(self.out), "a new folder")
+        model, processor = OneVisionForConditionalGeneration.from_parts(
+            self.encoder,
+            self.language_model,
+            merger=self.merger,
+            patches_per_token=self.patches_per_token,
+            vision_feature_layer=self.vision_feature_layer,
+            dtype=getattr(torch, self.dtype),
+            seed=self.seed,
+        )
+        model.save_pretrained(str(self.out))
+        processor.save_pretrained(str(self.out))
+        parts = ("vision_model", "merger", "projector", "language_model")
+        counts = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in parts}
+        if self.json:
+            print(json.dumps({"out": str(self.out), "merger": self.merger, "parameters": counts}, indent=2))
+        else:
+            shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            print(f"{self.out}: {shown} parameters; merger and projector are new: ove lmm train --stage projector")
+        return 0

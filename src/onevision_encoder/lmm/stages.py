@@ -1,0 +1,107 @@
+"""Which weights a stage trains, and adapters: on, off, and into the weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError, MissingExtraError
+from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration
+from onevision_encoder.lmm.processing import OneVisionVLProcessor
+from onevision_encoder.lmm.training_config import TrainingConfig
+
+ADAPTER = "adapter_config.json"
+NEW = ("merger", "projector")
+"""What stands between encoder and language model, trained whole in every stage."""
+
+
+def need(*packages: str, purpose: str) -> None:
+    """Raises MissingExtraError for packages that are not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError("lmm", missing, purpose)
+
+
+def enter_stage(model: OneVisionForConditionalGeneration, config: TrainingConfig) -> Any:
+    """The model with the stage's weights, and no others, requiring gradients; wrapped by peft for ``lora``.
+
+    Raises:
+        MissingExtraError: no peft. InvalidArgumentError: a language model without linear layers.
+    """
+    read = {id(p) for p in model.parameters() if p.requires_grad}  # the encoder's unread blocks are none of them
+    trained = {
+        "projector": [model.merger, model.projector],
+        "full": [model.merger, model.projector, model.language_model],
+        "lora": [],
+    }[config.stage]
+    if config.stage == "full" and not config.freeze_encoder:
+        trained.append(model.vision_model)
+    model.requires_grad_(False)
+    for part in trained:
+        for parameter in part.parameters():
+            parameter.requires_grad_(id(parameter) in read)
+    return _adapted(model, config) if config.stage == "lora" else model
+
+
+def _adapted(model: OneVisionForConditionalGeneration, config: TrainingConfig) -> Any:
+    need("peft", purpose="stage lora")
+    import peft
+
+    head: Any = model.get_output_embeddings()
+    inside = model.language_model.named_modules()
+    names = {name.rpartition(".")[2] for name, m in inside if isinstance(m, nn.Linear) and m is not head}
+    if not names:
+        kind = model.config.text_config.model_type
+        raise InvalidArgumentError("stage", "lora", f"projector or full: {kind} has no linear layers to adapt")
+    targets = "|".join(map(re.escape, sorted(names)))
+    lora = peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  (peft says int, takes any number)
+        lora_dropout=config.lora_dropout,
+        target_modules=rf"language_model\..*\.({targets})",
+        modules_to_save=list(NEW),
+    )
+    return peft.get_peft_model(model, lora)  # type: ignore[arg-type]
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds adapters alone."""
+    return (Path(folder) / ADAPTER).is_file()
+
+
+def load_trained(
+    folder: str | Path, *, base: str | Path | None = None, dtype: Any = torch.float32, **options: Any
+) -> tuple[OneVisionForConditionalGeneration, OneVisionVLProcessor]:
+    """A composed model and its processor from a folder or hub id; adapters become part of the weights.
+
+    Args:
+        base: the model that adapters were trained on; None = where it was then. dtype: ``"auto"`` = as saved.
+        options: defaults of the processor, over the saved ones.
+    Raises:
+        CheckpointError: files are missing or do not fit. MissingExtraError: adapters, and no peft.
+    """
+    if not is_adapter(folder):
+        if base is not None:
+            raise InvalidArgumentError("base", str(base), f"None: {folder} holds no adapters but a whole model")
+        try:
+            model = OneVisionForConditionalGeneration.from_pretrained(str(folder), dtype=dtype)
+            return model, OneVisionVLProcessor.from_pretrained(str(folder), **options)
+        except OSError as error:
+            raise CheckpointError(folder, f"cannot be loaded: {error}") from error
+    need("peft", purpose="loading adapters")
+    import peft
+
+    stated = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    under = stated if base is None else base
+    if not under:
+        raise CheckpointError(folder, "does not say what model its adapters belong to: name it with base")
+    model, _ = load_trained(under, dtype=dtype)
+    merged: Any = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()  # type: ignore[arg-type]
+    return merged.requires_grad_(True), OneVisionVLProcessor.from_pretrained(str(folder), **options)
