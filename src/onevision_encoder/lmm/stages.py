@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -51,8 +52,7 @@ def enter_stage(model: OneVisionForConditionalGeneration, config: TrainingConfig
 
 def _adapted(model: OneVisionForConditionalGeneration, config: TrainingConfig) -> Any:
     need("peft", purpose="stage lora")
-    import peft
-
+    peft: Any = importlib.import_module("peft")
     head: Any = model.get_output_embeddings()
     inside = model.language_model.named_modules()
     names = {name.rpartition(".")[2] for name, m in inside if isinstance(m, nn.Linear) and m is not head}
@@ -63,12 +63,12 @@ def _adapted(model: OneVisionForConditionalGeneration, config: TrainingConfig) -
     lora = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=config.lora_rank,
-        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  (peft says int, takes any number)
+        lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=rf"language_model\..*\.({targets})",
         modules_to_save=list(NEW),
     )
-    return peft.get_peft_model(model, lora)  # type: ignore[arg-type]
+    return peft.get_peft_model(model, lora)
 
 
 def is_adapter(folder: str | Path) -> bool:
@@ -96,12 +96,11 @@ def load_trained(
         except OSError as error:
             raise CheckpointError(folder, f"cannot be loaded: {error}") from error
     need("peft", purpose="loading adapters")
-    import peft
-
+    peft: Any = importlib.import_module("peft")
     stated = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     under = stated if base is None else base
     if not under:
         raise CheckpointError(folder, "does not say what model its adapters belong to: name it with base")
     model, _ = load_trained(under, dtype=dtype)
-    merged: Any = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()  # type: ignore[arg-type]
+    merged: Any = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     return merged.requires_grad_(True), OneVisionVLProcessor.from_pretrained(str(folder), **options)

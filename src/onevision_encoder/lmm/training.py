@@ -83,7 +83,9 @@ def fine_tune(
     need("accelerate", *(["peft"] if config is not None and config.stage == "lora" else []), purpose="training")
     config, out = config or TrainingConfig(), Path(out)
     run = _run(config, model, {"train": data, "val": val}, dtype, reading)
-    start = _checkpoint(out, run) if resume else _fresh(out)
+    start = _checkpoint(out, run) if resume else None
+    if not resume:
+        _check_fresh(out)
     warm, processor = load_trained(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
     encode = SampleEncoder(processor, TokenCache(out / "tokens" if cache is None else Path(cache)))
     limit = config.max_tokens or getattr(warm.config.text_config, "max_position_embeddings", None)
@@ -123,7 +125,7 @@ def _run(config: TrainingConfig, model: Any, files: Mapping[str, Any], dtype: st
     return made
 
 
-def _fresh(out: Path) -> None:
+def _check_fresh(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         found = "resume=True goes on with the run in it" if (out / RECORD).is_file() else "it is not empty"
         raise InvalidArgumentError("out", str(out), f"a new folder: {found}")
