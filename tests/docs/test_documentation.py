@@ -21,8 +21,9 @@ RUN_BY_CI = re.compile(r"^(make \w+|pip install \.)", re.M)
 HAS_EXPORT = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 NEEDS_EXPORT = pytest.mark.skipif(not HAS_EXPORT, reason='needs the extra: pip install "onevision-encoder[export]"')
 
-SLOW = ("concepts.md", "corpus.md", "evaluation.md", "language-models.md", "pretrain.md")
-MARKS = {"export.md": [NEEDS_EXPORT]} | {page: [pytest.mark.slow] for page in SLOW}
+SLOW = ("coming-from", "concepts", "convert", "corpus", "evaluation", "export", "hugging-face", "language-models")
+MARKS = {f"{page}.md": [pytest.mark.slow] for page in (*SLOW, "pretrain")}
+MARKS["export.md"].append(NEEDS_EXPORT)
 
 BLOCKS = [
     pytest.param(language, text, id=f"{page.name}-{i}", marks=MARKS.get(page.name, []))

@@ -279,7 +279,7 @@ def test_answers_are_marked_token_by_token() -> None:
     assert answered == ["left", "left", "<|im_end|>", "right", "<|im_end|>"]
     assert not mask[1].any()
     forgets = CHATML.replace("message['content'] +", "(message['content'] if loop.last else 'a') +")
-    with pytest.raises(InvalidArgumentError, match="turn 1 is rendered otherwise"):
+    with pytest.raises(InvalidArgumentError, match="turn 3 is rendered otherwise"):
         inputs_of(processor, conversation, return_assistant_tokens_mask=True, chat_template=forgets)
 
 
