@@ -10,7 +10,7 @@ OLD_BIN = .venv-test-transformers4/bin
 LMMS_BIN = .venv-test-lmms-eval/bin
 # Two processes, one thread of torch each; a file's tests stay together.
 BOTH_CORES = -n 2 --dist loadfile
-test test-transformers4 test-lmms-eval: export OMP_NUM_THREADS ?= 1
+test test-transformers4 test-lmms-eval slow: export OMP_NUM_THREADS ?= 1
 PIP_QUIET = --disable-pip-version-check --quiet
 PIP_FLAGS = $(PIP_QUIET) -c constraints.txt
 
@@ -49,7 +49,7 @@ test-lmms-eval: .venv-test-lmms-eval/ready
 	$(LMMS_BIN)/python -m pytest tests/lmm/test_lmms_plugin.py
 
 slow: .venv-test/ready
-	$(TEST_BIN)/python -m pytest -m "slow and not soak"
+	$(TEST_BIN)/python -m pytest $(BOTH_CORES) -m "slow and not soak"
 
 # Fuzzing and long property tests. The committed log is benchmarks/results/soak.md.
 soak: .venv-test/ready

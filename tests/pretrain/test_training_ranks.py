@@ -114,7 +114,7 @@ def communicating(rank: int, place: str, mode: str) -> None:
     torch.set_num_threads(1)
     state = build_state(small_config(parallel=ParallelConfig(mode=mode)), Ranks(rank, 2, joined=True))  # type: ignore[arg-type]
     stream = MadeStream(4, rank, 2, 16)
-    name = "allreduce" if mode == "ddp" else "reduce_scatter"
+    name = "gloo:all_reduce" if mode == "ddp" else "c10d::_reduce_scatter"  # which gloo does by an all_reduce
     counts = []
     for last in (False, False, True):
         batch = to_device(next(stream), state.banks, torch.device("cpu"))
@@ -122,9 +122,7 @@ def communicating(rank: int, place: str, mode: str) -> None:
             x_SC = state.encoder.embed(batch.patches_ND, batch.positions_N3, batch.bounds)
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
                 x_SC.square().mean().backward()
-        counts.append(
-            sum(e.count for e in profile.key_averages() if f"gloo:{name}" in e.key.replace("all_reduce", "allreduce"))
-        )
+        counts.append(sum(e.count for e in profile.key_averages() if e.key.startswith(name)))
     torch.save(counts, f"{place}/{rank}.pt")
     dist.barrier()
     os._exit(0)  # taking DDP and gloo apart can lock up (torch 2.13)
