@@ -50,7 +50,7 @@ class TuneConfig:
     """Of a fresh encoder: standard deviation of its first weights."""
     place_waves: int = 12
     """Of a fresh encoder. So many waves of each token's t, h and w, through a learned map, are added to its embedded
-    patch. 0: positions are RoPE's alone, as in the published model, of which nothing is learnt on a CPU."""
+    patch. 0: positions are RoPE's alone, as in the published model."""
     place_std: float = 1.0
     """Of a fresh encoder: standard deviation of the first weights of that map."""
     pool: Pool = "head"

@@ -1,8 +1,8 @@
 """Absolute places for the values: waves of (t, h, w), through a learned map, added to each embedded patch.
 
 RoPE turns queries and keys only, and attention weights sum to one: where patches look alike, the values that come out
-do not say where they came from. A large encoder learns to compare contents; a small one trained from scratch does not
-within reach of a CPU, and reads the places of codec patches at once when it is given them. Off in the published model.
+do not say where they came from. An encoder can learn to compare contents; one that is given places
+reads those of codec patches without. Off in the published model.
 
 Axes: N tokens, C width, F waves of an axis, 3 = (t, h, w).
 """
