@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from torch import nn
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError
 from onevision_encoder.evaluate.backbone_families import Family
 from onevision_encoder.evaluate.backbone_specs import read_json
-from onevision_encoder.model.loading import HUB_ID
+from onevision_encoder.model.loading import HUB_ID, weights_digest
 
 _ONE_FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _VISUAL = re.compile(r"^(model\.)?visual\.")
@@ -85,7 +84,7 @@ def load_tower(family: Family, checkpoint: Checkpoint, *, device: torch.device, 
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(checkpoint.origin, f"cannot be loaded as {family.tower}: {error}") from error
     tower.to(device).train(False).requires_grad_(False)
-    origin, digest = checkpoint.origin, _digest(files)
+    origin, digest = checkpoint.origin, weights_digest(files)
     return LoadedTower(tower=tower, config=tower.config, origin=origin, sha256=digest, left_out=left_out)
 
 
@@ -212,12 +211,3 @@ def _fetch(repo: str, patterns: list[str], revision: str | None = None) -> Path:
     except (OSError, ValueError, HfHubHTTPError) as error:
         cause = f"no such folder here, and the hub did not give it ({type(error).__name__}: {error})"
         raise CheckpointError(repo, cause) from error
-
-
-def _digest(files: list[Path]) -> str:
-    """First 16 hex digits of the SHA-256 over the files' SHA-256, as :func:`load_encoder` records it."""
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()[:16]

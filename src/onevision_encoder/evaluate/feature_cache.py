@@ -8,10 +8,7 @@ or of another key is never used: it is computed again, and counted.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from onevision_encoder.errors import OneVisionError
 from onevision_encoder.tokens.described import Form
+from onevision_encoder.tokens.keyed_folder import KeyedFolder, canonical
 
 
 class FeatureFileError(OneVisionError):
@@ -35,22 +33,8 @@ FORM = Form(
 )
 
 
-@dataclass
-class FeatureCache:
-    """A folder of entries.
-
-    Attributes:
-        found, stored: how many entries were read and written. corrupt: files that could not be used, with the cause.
-    """
-
-    folder: Path
-    found: int = 0
-    stored: int = 0
-    corrupt: list[str] = field(default_factory=list)
-
-    def path(self, key: Mapping[str, Any]) -> Path:
-        name = hashlib.blake2b(_canonical(key).encode(), digest_size=20).hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
+class FeatureCache(KeyedFolder):
+    """A folder of entries."""
 
     def get(self, key: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """Float32 [L, C], or None: not there, or unusable (then noted in ``corrupt``)."""
@@ -62,7 +46,7 @@ class FeatureCache:
             features: NDArray[np.float32] = arrays["features"]
             if described["digest"] != _digest(features):
                 raise FeatureFileError(f"{path}: the features are not those that were stored")
-            if _canonical(described["key"]) != _canonical(key):
+            if canonical(described["key"]) != canonical(key):
                 raise FeatureFileError(f"{path}: holds the features of something else")
         except FeatureFileError as error:
             self.corrupt.append(str(error))
@@ -74,10 +58,6 @@ class FeatureCache:
         """Store an entry, whole or not at all. Raises WriteError."""
         FORM.write(self.path(key), {"features": features_LC}, key=dict(key), digest=_digest(features_LC))
         self.stored += 1
-
-
-def _canonical(key: Mapping[str, Any]) -> str:
-    return json.dumps(key, sort_keys=True)
 
 
 def _digest(features: NDArray[np.float32]) -> str:

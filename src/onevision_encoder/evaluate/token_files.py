@@ -10,11 +10,8 @@ Axes: N tokens, S clips, T frames of all clips end to end, D = 3*p*p.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from onevision_encoder.errors import OneVisionError, WriteError
 from onevision_encoder.evaluate.token_sets import Broken, TokenSet
 from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.tokens.described import Form
+from onevision_encoder.tokens.keyed_folder import KeyedFolder, canonical
 from onevision_encoder.types import ClipInfo
 
 
@@ -57,23 +55,8 @@ FORM = Form(
 )
 
 
-@dataclass
-class TokenSetCache:
-    """A folder of token sets.
-
-    Attributes:
-        found, stored: how many sets were read and written. corrupt: those that could not be used, with the cause.
-    """
-
-    folder: Path
-    found: int = 0
-    stored: int = 0
-    corrupt: list[str] = field(default_factory=list)
-
-    def path(self, key: Mapping[str, Any]) -> Path:
-        """Of the file that is written last; the patches lie beside it."""
-        name = hashlib.blake2b(_canonical(key).encode(), digest_size=20).hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
+class TokenSetCache(KeyedFolder):
+    """A folder of token sets; ``path`` is the file that is written last, the patches lie beside it."""
 
     def get(self, key: Mapping[str, Any], config: TokenizeConfig) -> TokenSet | None:
         """The set of that key, its patches mapped; None: not there, or unusable (then noted in ``corrupt``)."""
@@ -123,10 +106,6 @@ class TokenSetCache:
         return self.folder / f".{secrets.token_hex(8)}.part"
 
 
-def _canonical(key: Mapping[str, Any]) -> str:
-    return json.dumps(key, sort_keys=True)
-
-
 def _arrays(tokens: TokenSet) -> dict[str, NDArray[Any]]:
     clips = tokens.clips
     frames = np.concatenate([[0], np.cumsum([len(c.frame_index_T) for c in clips])])
@@ -155,7 +134,7 @@ def _described(tokens: TokenSet, key: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path, key: Mapping[str, Any], config: TokenizeConfig) -> TokenSet:
     described, arrays = FORM.read(path)
-    if _canonical(described["key"]) != _canonical(key):
+    if canonical(described["key"]) != canonical(key):
         raise TokenSetFileError("holds a set of something else")
     clips = _clips(described["clips"], arrays)
     width = 3 * clips[0].patch ** 2

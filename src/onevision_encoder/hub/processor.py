@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
 from onevision_encoder.hub.features import EncoderInputs, Modality, dense_inputs, packed_inputs
@@ -28,6 +25,7 @@ from onevision_encoder.hub.options import (
     video_config,
     video_options,
 )
+from onevision_encoder.hub.settings_file import SettingsFile
 from onevision_encoder.hub.sources import video_list
 from onevision_encoder.model.configuration import PRESETS
 from onevision_encoder.tokens.pipeline import TokenizeConfig, read_clip
@@ -39,7 +37,7 @@ _NO_TEXT = "None: the encoder reads images and videos only; text belongs to a la
 _SAVED = "videos"  # where the settings of videos lie in processor_config.json
 
 
-class OneVisionEncoderProcessor(ProcessorMixin):
+class OneVisionEncoderProcessor(SettingsFile, ProcessorMixin):
     """Images and videos to the inputs of :class:`OneVisionEncoderModel`.
 
     Args:
@@ -180,15 +178,6 @@ class OneVisionEncoderProcessor(ProcessorMixin):
             "image_processor": self.image_processor.to_dict(),
             _SAVED: {"video_backend": self.video_backend, **self.options},
         }
-
-    def to_json_string(self, **_: Any) -> str:
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
-    def to_json_file(self, json_file_path: Any, **_: Any) -> None:
-        """Write the file and, beside it, ``preprocessor_config.json``, whose place depends on transformers' version."""
-        path = Path(json_file_path)
-        path.write_text(self.to_json_string(), encoding="utf-8")
-        self.image_processor.to_json_file(path.with_name(IMAGE_PROCESSOR_NAME))
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:

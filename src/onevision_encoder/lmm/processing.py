@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from onevision_encoder.errors import InvalidArgumentError, PlaceholderError
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
 from onevision_encoder.hub.options import check_options, hub_arguments, settings_among, video_options
 from onevision_encoder.hub.processor import OneVisionEncoderProcessor
+from onevision_encoder.hub.settings_file import SettingsFile
 from onevision_encoder.hub.sources import image_list, video_list
 from onevision_encoder.lmm.batching import batch_inputs, token_row
 from onevision_encoder.lmm.configuration import PATCHES_PER_TOKEN
@@ -30,7 +28,7 @@ _OWN = ("merger", "patches_per_token", *_PER_CALL, "video_backend")
 _LANGUAGE, _VIDEOS = "language", "videos"  # where the settings lie in processor_config.json
 
 
-class OneVisionVLProcessor(ProcessorMixin):
+class OneVisionVLProcessor(SettingsFile, ProcessorMixin):
     """Text with images and videos to the inputs of :class:`OneVisionForConditionalGeneration`.
 
     Args:
@@ -211,15 +209,6 @@ class OneVisionVLProcessor(ProcessorMixin):
             _LANGUAGE: {name: own[name] for name in _OWN},
             _VIDEOS: dict(self.options),
         }
-
-    def to_json_string(self, **_: Any) -> str:
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-
-    def to_json_file(self, json_file_path: Any, **_: Any) -> None:
-        """Write the file and, beside it, ``preprocessor_config.json``, whose place depends on transformers' version."""
-        path = Path(json_file_path)
-        path.write_text(self.to_json_string(), encoding="utf-8")
-        self.image_processor.to_json_file(path.with_name(IMAGE_PROCESSOR_NAME))
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:

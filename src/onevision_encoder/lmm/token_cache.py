@@ -8,7 +8,6 @@ decide as well. Beside an entry stands a digest of its bytes; one that is cut sh
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,28 +20,15 @@ from onevision_encoder.lmm.media import Medium
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
 from onevision_encoder.lmm.reading import RequestReader
 from onevision_encoder.tokens.files import write_atomically
+from onevision_encoder.tokens.keyed_folder import KeyedFolder
 from onevision_encoder.tokens.store import load_tokens, save_tokens
 from onevision_encoder.types import PatchTokens
 
 _ALONE = ("timestamps", "group_frames")  # settings of the text, not of the tokens
 
 
-@dataclass
-class TokenCache:
-    """A folder of entries.
-
-    Attributes:
-        found, stored: entries read and written. corrupt: files that could not be used, with the cause.
-    """
-
-    folder: Path
-    found: int = 0
-    stored: int = 0
-    corrupt: list[str] = field(default_factory=list)
-
-    def path(self, key: Mapping[str, Any]) -> Path:
-        name = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=20).hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
+class TokenCache(KeyedFolder):
+    """A folder of entries."""
 
     def get(self, key: Mapping[str, Any]) -> PatchTokens | None:
         """The tokens, or None: not there, or unusable (then noted in ``corrupt``)."""

@@ -134,7 +134,7 @@ def _from_checkpoint(name: str, dtype: torch.dtype, attention: str) -> tuple[One
         if isinstance(error, InvalidArgumentError):
             raise
         raise CheckpointError(name, f"cannot be loaded: {error}") from error
-    return model, f"{origin}, sha256 {_digest(weight_files)}"
+    return model, f"{origin}, sha256 {weights_digest(weight_files)}"
 
 
 def _download(repo: str) -> Path:
@@ -169,7 +169,7 @@ def _check_folder(name: str, folder: Path) -> list[Path]:
     return sorted(folder.glob("model*.safetensors"))
 
 
-def _digest(files: list[Path]) -> str:
+def weights_digest(files: list[Path]) -> str:
     """First 16 hex digits of the SHA-256 over the files, in the order of their names."""
     whole = hashlib.sha256()
     for file in files:

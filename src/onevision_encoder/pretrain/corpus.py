@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from onevision_encoder.errors import CorpusError, ShardError
 from onevision_encoder.pretrain.shards import AGAIN, Entry, Shard
+from onevision_encoder.pretrain.versioned_json import read_versioned_json
 
 MANIFEST, FAILURES = "corpus.json", "failures.jsonl"
 SCHEMA = 1
@@ -112,17 +113,16 @@ class Corpus:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """``corpus.json``, checked. Raises CorpusError."""
     path = folder / MANIFEST
-    try:
-        listed = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CorpusError(path, "no such corpus; `ove corpus build MEDIA --out FOLDER` makes one") from error
-    except (OSError, ValueError) as error:
-        raise CorpusError(path, f"cannot be read: {error}; run the same `ove corpus build` again") from error
-    if not isinstance(listed, Mapping) or listed.get("schema") != SCHEMA:
-        schema = listed.get("schema") if isinstance(listed, Mapping) else None
-        raise CorpusError(path, f"schema {schema!r}; this version reads schema {SCHEMA} of a corpus")
+    listed = read_versioned_json(
+        path,
+        SCHEMA,
+        "a corpus",
+        error=CorpusError,
+        missing=lambda: "no such corpus; `ove corpus build MEDIA --out FOLDER` makes one",
+        broken=lambda cause: f"cannot be read: {cause}; run the same `ove corpus build` again",
+    )
     wanted = {"name": str, "request": dict, "shards": list}
     wrong = [name for name, kind in wanted.items() if not isinstance(listed.get(name), kind)]
     if wrong:
         raise CorpusError(path, f"{wrong[0]} is {listed.get(wrong[0])!r:.80}; run the same `ove corpus build` again")
-    return dict(listed)
+    return listed

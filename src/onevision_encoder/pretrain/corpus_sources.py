@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from PIL import Image
 
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError
 from onevision_encoder.pretrain.idx_archive import is_idx
+from onevision_encoder.pretrain.shards import digest_of
 
 VIDEO_SUFFIXES = (
     ".264 .265 .3gp .avi .flv .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .obu .ogv .ts .vob "
@@ -64,7 +64,6 @@ def _found(place: Path) -> Iterator[Item]:
 def content_digest(path: Path) -> str:
     """blake2b of a file's bytes, 16 bytes in hex. Raises MediaNotFoundError."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise MediaNotFoundError(path, error.strerror or str(error)) from error

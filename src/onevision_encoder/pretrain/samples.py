@@ -31,7 +31,6 @@ SCHEMA = 1
 _SUFFIX = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 _FORMAT = {suffix: kind for kind, suffix in _SUFFIX.items()}
 _QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}
-IMAGE_SUFFIXES = tuple(_FORMAT)
 
 Made = tuple[dict[str, bytes], dict[str, Any]]
 """Members by suffix without the json, and the facts that go into it."""

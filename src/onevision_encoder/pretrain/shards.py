@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from onevision_encoder.checks import counted
 from onevision_encoder.errors import ShardError
+from onevision_encoder.pretrain.versioned_json import read_versioned_json
 from onevision_encoder.tokens.files import atomic_path, write_atomically
 
 SCHEMA = 1
@@ -184,16 +185,15 @@ class Shard:
 
 def _index_of(shard: Path) -> tuple[tuple[Entry, ...], int, str]:
     path = index_path(shard)
-    try:
-        index = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        cause = f"no such index; make it with index_shard({str(shard)!r}), or {AGAIN}"
-        raise ShardError(path, cause if shard.is_file() else f"no such shard or index: {AGAIN}") from error
-    except (OSError, ValueError) as error:
-        raise ShardError(path, f"not a readable index: {error}; make it again with index_shard()") from error
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        schema = index.get("schema") if isinstance(index, dict) else None
-        raise ShardError(path, f"schema {schema!r}; this version reads schema {SCHEMA} of a shard's index")
+    lone = f"no such index; make it with index_shard({str(shard)!r}), or {AGAIN}"
+    index = read_versioned_json(
+        path,
+        SCHEMA,
+        "a shard's index",
+        error=ShardError,
+        missing=lambda: lone if shard.is_file() else f"no such shard or index: {AGAIN}",
+        broken=lambda cause: f"not a readable index: {cause}; make it again with index_shard()",
+    )
     try:
         entries = tuple(
             Entry(key=row["key"], members={n: tuple(m) for n, m in row["members"].items()}, facts=row["facts"])

@@ -22,6 +22,7 @@ from onevision_encoder.errors import CorpusError, MissingExtraError
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.samples import decode_image
 from onevision_encoder.pretrain.shards import Entry, Shard
+from onevision_encoder.pretrain.versioned_json import read_versioned_json
 from onevision_encoder.pretrain.vocabulary import WORD, Word
 from onevision_encoder.tokens.files import write_atomically
 
@@ -152,13 +153,11 @@ def corpus_words(corpus: Corpus) -> Iterator[tuple[Word, ...]]:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        told = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CorpusError(path, "the words of this shard were not read: read_texts() does") from error
-    except (OSError, ValueError) as error:
-        raise CorpusError(path, f"cannot be read: {error}; remove it and read the texts again") from error
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        schema = told.get("schema") if isinstance(told, dict) else None
-        raise CorpusError(path, f"schema {schema!r}; this version reads schema {SCHEMA} of words")
-    return told
+    return read_versioned_json(
+        path,
+        SCHEMA,
+        "words",
+        error=CorpusError,
+        missing=lambda: "the words of this shard were not read: read_texts() does",
+        broken=lambda cause: f"cannot be read: {cause}; remove it and read the texts again",
+    )
