@@ -77,7 +77,7 @@ def declared(final: bool) -> dict[str, Part]:
     choices += ("scope=chunk", "interval=frame")
     return {
         "interventions": Part(
-            config=_sweep(("codec:fused", "uniform"), interventions=(*disturbed, *trained)),
+            config=_sweep(("codec:fused",), interventions=(*disturbed, *trained)),
             heading="The paper's interventions",
         ),
         "main": Part(config=main, heading="Policies at equal budgets, development family"),
@@ -93,12 +93,13 @@ def declared(final: bool) -> dict[str, Part]:
             heading="Choices of the codec policy, one by one",
         ),
         "rope": Part(
-            config=_sweep(("codec:fused", "uniform"), encoders=("mite", "mite,rope_mode=rotary", "mite,place_waves=0")),
+            config=_sweep(("codec:fused",), encoders=("mite", "mite,rope_mode=rotary", "mite,place_waves=0")),
             heading="The encoder's positions: the published RoPE with places, a true rotation with places, RoPE alone",
         ),
         "pans": Part(
             config=_sweep(
-                (*_variants(CODEC, "camera=none"), "codec:frame_difference", "uniform"), reference="codec:fused"
+                (*_variants(("codec:fused",), "camera=none"), "codec:frame_difference", "uniform"),
+                reference="codec:fused",
             ),
             suite=replace(SUITE, nuisances=("pan",)),
             heading="Camera compensation where cameras pan",

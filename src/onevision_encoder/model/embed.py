@@ -82,8 +82,7 @@ def normalize_patches(patches_ND: Tensor) -> Tensor:
         raise ShapeError("patches_ND", tuple(patches_ND.shape), "[N, 3 * p * p] in (channel, y, x) order")
     x_N3P = torch.unflatten(patches_ND.to(torch.float32), 1, (3, -1))
     mean, std = (torch.tensor(v, device=x_N3P.device)[:, None] for v in (CLIP_MEAN, CLIP_STD))
-    normal: Tensor = (x_N3P / 255.0 - mean) / std
-    return normal.flatten(1)
+    return x_N3P.div_(255.0).sub_(mean).div_(std).flatten(1)  # in place: the float copy is ours
 
 
 def embed_tokens(
