@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clips import moving_square, textured, write_video
+from idx_files import idx
 from PIL import Image
 from small_corpus import small_config, write_pictures, write_videos
 
-from onevision_encoder.errors import CorpusError, InvalidArgumentError, ShardError, UnreadableMediaError, WriteError
+from onevision_encoder.errors import CorpusError, InvalidArgumentError, ShardError, WriteError
 from onevision_encoder.pretrain import Corpus, CorpusConfig, build_corpus
-from onevision_encoder.pretrain.idx_archive import read_idx
 from onevision_encoder.pretrain.text import image_of
 from onevision_encoder.tokens.pipeline import TokenizeConfig
 from onevision_encoder.video import fingerprint, read_media
@@ -142,13 +140,6 @@ def test_a_full_disk_keeps_what_is_listed(tmp_path: Path, monkeypatch: pytest.Mo
     assert (report.stored, report.kept) == (4, 3)
 
 
-def idx(values: np.ndarray, path: Path) -> Path:  # type: ignore[type-arg]
-    head = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
-    data = head + values.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
-
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_idx_archives_with_their_classes(tmp_path: Path, ending: str) -> None:
     place = tmp_path / "mnist"
@@ -164,24 +155,6 @@ def test_idx_archives_with_their_classes(tmp_path: Path, ending: str) -> None:
         assert entry.facts["class"] == n % 10
         np.testing.assert_array_equal(image_of(shard, entry)[:, :, 1], pictures[n])
     assert build_corpus([place], tmp_path / "c", small_config()).kept == 12
-
-
-def test_idx_archives_that_are_cut_or_of_another_kind(tmp_path: Path) -> None:
-    archive = idx(np.zeros((3, 4, 4)), tmp_path / "t-images-idx3-ubyte")
-    idx(np.zeros(2), tmp_path / "t-labels-idx1-ubyte")
-    with pytest.raises(UnreadableMediaError, match="2 labels for 3 pictures"):
-        read_idx(archive)
-    (tmp_path / "t-labels-idx1-ubyte").unlink()
-    assert read_idx(archive)[1] is None
-    archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(UnreadableMediaError, match="cut short"):
-        read_idx(archive)
-    archive.write_bytes(b"\x1f\x8bjunk")
-    with pytest.raises(UnreadableMediaError, match="unpacked"):
-        read_idx(archive)
-    archive.write_bytes(b"RIFF1234")
-    with pytest.raises(UnreadableMediaError, match="not an IDX archive"):
-        read_idx(archive)
 
 
 def test_pictures_are_shrunk_and_turned_upright_on_demand(tmp_path: Path) -> None:

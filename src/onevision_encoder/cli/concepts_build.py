@@ -94,7 +94,7 @@ class ConceptsBuild:
     def _extract(self, model: str, *, quiet: bool) -> FeatureStore:
         from onevision_encoder.evaluate import load_backbone
         from onevision_encoder.pretrain import extract_features
-        from onevision_encoder.pretrain.feature_extract import Item
+        from onevision_encoder.pretrain.feature_extract import items_of
         from onevision_encoder.tokens import TokenizeConfig
 
         reading = TokenizeConfig.of(
@@ -106,7 +106,7 @@ class ConceptsBuild:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # bank.json says it
             backbone = load_backbone(model, device=self.device)
-        items = [Item(id=found.name, path=Path(found.path)) for found in expand(self.inputs)]
+        items = [item for found in expand(self.inputs) for item in items_of(found.name, Path(found.path))]
         hidden = True if quiet else None
         with tqdm(desc="features", unit="file", total=len(items), disable=hidden, file=sys.stderr) as bar:
             return extract_features(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError
-from onevision_encoder.evaluate.features import source_of
+from onevision_encoder.pretrain.feature_extract import medium_of
 from onevision_encoder.pretrain.feature_store import FeatureStore
 from onevision_encoder.video import Sampling, read_media
 
@@ -50,7 +50,7 @@ def pictures_of(store: FeatureStore, images: str | Path | None) -> Draw | None:
 
 
 def _middle_frame(path: Path) -> NDArray[np.uint8]:
-    frames = read_media(source_of(path), sampling=Sampling(num_frames=3))
+    frames = read_media(medium_of(path), sampling=Sampling(num_frames=3))
     middle: NDArray[np.uint8] = frames.rgb_THW3[frames.num_frames // 2]
     return middle
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from onevision_encoder import __version__
@@ -24,6 +25,7 @@ from onevision_encoder.evaluate.backbone import Backbone
 from onevision_encoder.evaluate.distributed import team as joined_team
 from onevision_encoder.evaluate.features import source_of
 from onevision_encoder.pretrain.feature_store import FeatureStore, open_features, write_chunk, write_index
+from onevision_encoder.pretrain.idx_archive import is_idx, is_picture, numbered, read_idx, read_picture
 from onevision_encoder.tokens import TokenizeConfig, read_clip
 from onevision_encoder.tokens.files import write_atomically
 
@@ -36,10 +38,30 @@ class _NoSummaryError(InvalidArgumentError):
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One source: ``id`` is unique, ``path`` a video, an image or a folder of frames."""
+    """One source: ``id`` is unique, ``path`` a video, an image, a folder of frames or one picture of an IDX archive."""
 
     id: str
     path: Path
+
+
+def items_of(id: str, path: Path) -> list[Item]:
+    """The source, or of an IDX archive one for each of its pictures, with the ids that a corpus gives them.
+
+    Raises:
+        MediaNotFoundError, UnreadableMediaError: an archive that cannot be read.
+    """
+    if not is_idx(path):
+        return [Item(id=id, path=path)]
+    return [Item(id=id + number, path=Path(f"{path}{number}")) for number in numbered(len(read_idx(path)[0]))]
+
+
+def medium_of(path: Path) -> Any:
+    """What ``read_clip`` and ``read_media`` take for the path of a source.
+
+    Raises:
+        MediaNotFoundError, UnreadableMediaError: a folder or an archive that does not give it.
+    """
+    return [Image.fromarray(read_picture(path))] if is_picture(path) else source_of(path)
 
 
 def extract_features(
@@ -128,7 +150,7 @@ def _work(
 
 
 def _feature(item: Item, backbone: Backbone, reading: TokenizeConfig, pool: Pool) -> NDArray[np.float32]:
-    encoded = backbone.encode([read_clip(source_of(item.path), reading)])
+    encoded = backbone.encode([read_clip(medium_of(item.path), reading)])
     if pool == "pooled":
         if encoded.pooled_SC is None:
             raise _NoSummaryError("pool", pool, f"'mean': {backbone.name} has no summary of its own")

@@ -1,5 +1,7 @@
 """IDX archives of labelled pictures (the files of MNIST and Fashion-MNIST), plain or gzipped.
 
+One of the pictures is called ``ARCHIVE#NUMBER``, the number with as many digits as the last one's.
+
 Format: two zero bytes, a type code (0x08 = uint8), the number of axes, one big-endian uint32 a length, then the values
 (http://yann.lecun.com/exdb/mnist). Labels lie beside the pictures, ``-labels-idx1-`` for ``-images-idx3-``.
 
@@ -8,6 +10,7 @@ Axes: n pictures, H W pixels.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import zlib
 from pathlib import Path
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 
 from onevision_encoder.errors import MediaNotFoundError, UnreadableMediaError
 
-_IMAGES, _LABELS = "-images-idx3-", "-labels-idx1-"
+_IMAGES, _LABELS, _NUMBER = "-images-idx3-", "-labels-idx1-", "#"
 
 
 def is_idx(path: Path) -> bool:
@@ -39,6 +42,37 @@ def read_idx(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     if len(labels_n) != len(pictures_nHW):
         raise UnreadableMediaError(beside, f"{len(labels_n)} labels for {len(pictures_nHW)} pictures of {path.name}")
     return pictures_nHW, labels_n
+
+
+def numbered(count: int) -> list[str]:
+    """What is put behind the name of an archive of ``count`` pictures to name each of them."""
+    digits = len(str(count - 1))
+    return [f"{_NUMBER}{n:0{digits}d}" for n in range(count)]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is ``ARCHIVE#NUMBER``."""
+    archive, _, number = path.name.rpartition(_NUMBER)
+    return is_idx(Path(archive)) and number.isdecimal()
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Grey uint8 [H, W] of ``ARCHIVE#NUMBER``.
+
+    Raises:
+        MediaNotFoundError, UnreadableMediaError: as :func:`read_idx`, or no picture of that number.
+    """
+    archive, _, number = str(path).rpartition(_NUMBER)
+    pictures_nHW = _pictures(Path(archive))
+    if int(number) >= len(pictures_nHW):
+        raise MediaNotFoundError(path, f"{archive} holds {len(pictures_nHW)} pictures")
+    picture: NDArray[np.uint8] = pictures_nHW[int(number)]
+    return picture
+
+
+@functools.lru_cache(maxsize=2)
+def _pictures(archive: Path) -> NDArray[np.uint8]:
+    return read_idx(archive)[0]
 
 
 def _array(path: Path, axes: int) -> NDArray[np.uint8]:

@@ -200,11 +200,11 @@ def _bank(
 ) -> int:
     """Group items, attach the groups to the corpus; the number of groups."""
     from onevision_encoder.pretrain import KMeansConfig, extract_features, kmeans
-    from onevision_encoder.pretrain.feature_extract import Item as Source
+    from onevision_encoder.pretrain.feature_extract import items_of
     from onevision_encoder.pretrain.labels import label_features
 
     say(f"bank of {backbone.name} -> {folder}")
-    sources = [Source(id=item.id, path=item.path) for item in items]
+    sources = [source for item in items for source in items_of(item.id, item.path)]
     store = extract_features(sources, backbone, folder / "features", reading=_reading())
     k = max(2, min(most, store.rows // plan.items_per_group))
     centres = kmeans(store, KMeansConfig(k=k, iterations=30, init="k-means++"), work=folder / "work")

@@ -20,7 +20,7 @@ from PIL import Image
 from onevision_encoder.errors import UnreadableMediaError
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
 from onevision_encoder.pretrain.corpus_sources import Item, content_digest
-from onevision_encoder.pretrain.idx_archive import is_idx, read_idx
+from onevision_encoder.pretrain.idx_archive import is_idx, numbered, read_idx
 from onevision_encoder.pretrain.stored_video import POLICY, store_mode
 from onevision_encoder.tokens.pipeline import read_clip
 from onevision_encoder.video import is_still_image
@@ -53,12 +53,10 @@ def make_samples(item: Item, config: CorpusConfig, *, licence: str, origin: str)
 
 def _of_archive(item: Item, config: CorpusConfig, told: dict[str, Any]) -> Iterator[Made]:
     pictures_nHW, labels_n = read_idx(item.path)
-    digits = len(str(len(pictures_nHW) - 1))
-    for n, grey_HW in enumerate(pictures_nHW):
+    for n, (grey_HW, number) in enumerate(zip(pictures_nHW, numbered(len(pictures_nHW)), strict=True)):
         stated = {} if labels_n is None else {"class": int(labels_n[n])}
         members, size = _stored(Image.fromarray(grey_HW), None, config)
-        name = f"{item.id}#{n:0{digits}d}"
-        yield members, _facts(name, "image", grey_HW.shape[::-1], told | stated) | size
+        yield members, _facts(item.id + number, "image", grey_HW.shape[::-1], told | stated) | size
 
 
 def _of_image(item: Item, config: CorpusConfig, told: dict[str, Any]) -> Made:
