@@ -1,6 +1,7 @@
 """An OpenAI-compatible endpoint: one generation at a time, a queue with an end, limits on everything.
 
-transformers has a server of its own; it opens whatever URL or path a request names, so a thin one stands here.
+The server of transformers (5.23, ``cli/serving``) refuses classes that are not in its own table of models, and hands
+whatever URL or path a request names to the processor; so a thin one stands here.
 """
 
 from __future__ import annotations
