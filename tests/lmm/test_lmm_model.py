@@ -14,7 +14,13 @@ from tiny_parts import image, tiny_encoder_config, tiny_model, tiny_text_config,
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
 from onevision_encoder import OneVisionEncoderModel
-from onevision_encoder.errors import CheckpointError, InvalidArgumentError, PlaceholderError, ShapeError
+from onevision_encoder.errors import (
+    CheckpointError,
+    InvalidArgumentError,
+    PlaceholderError,
+    RandomWeightsWarning,
+    ShapeError,
+)
 from onevision_encoder.lmm import OneVisionForConditionalGeneration, OneVisionVLConfig, OneVisionVLProcessor
 from onevision_encoder.model.segments import Segments
 
@@ -346,3 +352,18 @@ def test_wrong_configurations_are_refused() -> None:
             OneVisionVLConfig(**{"vision_config": copy.deepcopy(encoder), "text_config": text, **options})
     with pytest.raises(InvalidArgumentError, match="tokenizer=None"):
         OneVisionForConditionalGeneration.from_parts(encoder, text)
+
+
+def test_a_language_model_of_random_weights_by_name() -> None:
+    """Nothing is downloaded, every text survives the tokenizer, and it says what it is."""
+    with pytest.warns(RandomWeightsWarning, match="language model 'tiny'"):
+        model, processor = OneVisionForConditionalGeneration.from_parts(tiny_encoder_config(), "tiny")
+    said = "Which way? ←, naïve\n  twice "
+    ids = processor.tokenizer(said)["input_ids"]
+    assert len(ids) == len(said.encode())
+    assert processor.tokenizer.decode(ids) == said
+    with pytest.warns(RandomWeightsWarning):
+        again, _ = OneVisionForConditionalGeneration.from_parts(tiny_encoder_config(), "tiny", seed=1)
+    rows = len(processor.tokenizer)
+    assert model.language_model.get_input_embeddings().weight.shape == (rows, 128)
+    assert not torch.equal(model.language_model.lm_head.weight, again.language_model.lm_head.weight)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.errors import InvalidArgumentError, RandomWeightsWarning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,8 @@ class Make:
     encoder: str
     """A checkpoint folder, a hub id, or a preset with random weights: tiny, small, base, large, huge."""
     language_model: str
-    """A folder or hub id of any causal language model of transformers, with its tokenizer."""
+    """A folder or hub id of any causal language model of transformers, with its tokenizer; or tiny: a small Qwen3 with
+    random weights and a tokenizer of bytes, to try the commands with."""
     out: Path
     """Folder to write; must be empty or absent."""
     merger: Literal["2x2", "none", "attention"] = "2x2"
@@ -37,20 +40,28 @@ class Make:
         import torch
 
         from onevision_encoder.lmm import OneVisionForConditionalGeneration
+        from onevision_encoder.lmm.language_presets import LANGUAGE_PRESETS
+        from onevision_encoder.model import PRESETS
 
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InvalidArgumentError("out", str(self.out), "a new folder")
-        model, processor = OneVisionForConditionalGeneration.from_parts(
-            self.encoder,
-            self.language_model,
-            merger=self.merger,
-            patches_per_token=self.patches_per_token,
-            vision_feature_layer=self.vision_feature_layer,
-            dtype=getattr(torch, self.dtype),
-            seed=self.seed,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RandomWeightsWarning)  # said below, in a sentence
+            model, processor = OneVisionForConditionalGeneration.from_parts(
+                self.encoder,
+                self.language_model,
+                merger=self.merger,
+                patches_per_token=self.patches_per_token,
+                vision_feature_layer=self.vision_feature_layer,
+                dtype=getattr(torch, self.dtype),
+                seed=self.seed,
+            )
         model.save_pretrained(str(self.out))
         processor.save_pretrained(str(self.out))
+        chosen = (("encoder", self.encoder, PRESETS), ("language model", self.language_model, LANGUAGE_PRESETS))
+        random = [f"{what} {name}" for what, name, presets in chosen if name in presets]
+        if random:
+            print(f"ove: random weights: {', '.join(random)}; what it writes means nothing yet", file=sys.stderr)
         parts = ("vision_model", "merger", "projector", "language_model")
         counts = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in parts}
         if self.json:

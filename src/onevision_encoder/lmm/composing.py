@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PretrainedConfig
 from transformers.modeling_utils import PreTrainedModel
 
-from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.errors import InvalidArgumentError, RandomWeightsWarning
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
 from onevision_encoder.lmm.configuration import IMAGE_TOKEN, VIDEO_TOKEN, VISION_TOKENS, OneVisionVLConfig
+from onevision_encoder.lmm.language_presets import LANGUAGE_PRESETS, language_preset
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
 from onevision_encoder.model.configuration import OneVisionEncoderConfig
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 from onevision_encoder.model.loading import load_encoder
 
 _OF_CONFIG = ("merger_tokens", "projector_hidden_size", "vision_feature_layer")
-_LANGUAGE = "a folder, a hub id owner/name, a configuration, or a loaded causal language model"
+_LANGUAGE = "a folder, a hub id owner/name, the preset tiny, a configuration, or a loaded causal language model"
 
 
 def compose(
@@ -40,8 +42,9 @@ def compose(
         encoder: a folder, hub id or preset (random weights, with a warning) as for
             :func:`onevision_encoder.load_encoder`, a configuration (random weights), or a loaded encoder. Its pooling
             head is left out.
-        language_model: a folder or hub id of any ``AutoModelForCausalLM``, a configuration (random weights), or a
-            loaded one. No remote code is run.
+        language_model: a folder or hub id of any ``AutoModelForCausalLM``, the preset ``tiny`` (random weights, with a
+            warning; its name wins over a folder's), a configuration (random weights), or a loaded one. No remote code
+            is run.
         tokenizer: None = the language model's own; needed where ``language_model`` is no folder or id. Placeholders
             it lacks are added to it, and the embeddings grow where they are too few.
         merger: ``none``, ``2x2`` or ``attention``.
@@ -53,7 +56,14 @@ def compose(
     Raises:
         CheckpointError: the encoder cannot be loaded. OSError: the language model cannot.
         InvalidArgumentError: no tokenizer, unknown options.
+    Warns:
+        RandomWeightsWarning: a preset.
     """
+    if isinstance(language_model, str) and language_model in LANGUAGE_PRESETS:
+        cause = f"the language model {language_model!r} is a preset of random weights: what it writes means nothing"
+        warnings.warn(cause, RandomWeightsWarning, stacklevel=3)
+        language_model, own = language_preset(language_model)
+        tokenizer = own if tokenizer is None else tokenizer
     tokenizer = _tokenizer(language_model) if tokenizer is None else tokenizer
     with torch.random.fork_rng(devices=[]):  # the caller's random state is none of our business
         torch.manual_seed(seed)

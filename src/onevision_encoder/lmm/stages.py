@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from onevision_encoder import join_transformers
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError, MissingExtraError
 from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
+from onevision_encoder.lmm.registration import register_language_models
 from onevision_encoder.lmm.training_config import TrainingConfig
 
 ADAPTER = "adapter_config.json"
@@ -87,6 +89,8 @@ def load_trained(
     Raises:
         CheckpointError: files are missing or do not fit. MissingExtraError: adapters, and no peft.
     """
+    join_transformers()
+    register_language_models()
     if not is_adapter(folder):
         if base is not None:
             raise InvalidArgumentError("base", str(base), f"None: {folder} holds no adapters but a whole model")
