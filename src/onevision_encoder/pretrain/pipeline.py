@@ -7,15 +7,12 @@ these groups are what the encoder learns to tell apart. Every part goes on where
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from onevision_encoder.checks import counted
@@ -25,17 +22,20 @@ from onevision_encoder.pretrain.config import PretrainConfig, ProbeConfig, Sourc
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
-from onevision_encoder.pretrain.corpus_sources import VIDEO_SUFFIXES, Item, find_items
+from onevision_encoder.pretrain.corpus_sources import Item
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
 from onevision_encoder.pretrain.recipes import tiny_stage1_image, tiny_stage2_video
 from onevision_encoder.pretrain.run_folder import export_bank
 from onevision_encoder.pretrain.settings import with_setting
 from onevision_encoder.pretrain.start import RunResult, pretrain
+from onevision_encoder.pretrain.tiny_media import find_media, procedural_clips
 from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.tokens.files import write_atomically
 
 FRAMES, PATCHES = 16, 64
 """Of a clip, and of a frame: 112 x 112 pixels."""
+OBJECTS = "banks/object.safetensors"
+"""Where stage 1 leaves its bank of objects, in its folder."""
 POSITIVES = 3
 """Nearest groups of a sample that are its labels."""
 
@@ -51,7 +51,9 @@ class TinyPlan:
     stills_per_clip: int = 2
     """Frames of clips that serve as pictures where there are none."""
     items_per_group: int = 12
-    """The banks have as many groups as this makes, 256 of pictures and 64 of clips at most."""
+    """The banks have as many groups as this makes,"""
+    most_groups: tuple[int, int] = (256, 64)
+    """of pictures and of clips at most."""
     say: Callable[[str], object] = lambda words: tqdm.write(f"ove: {words}", file=sys.stderr)
 
 
@@ -76,91 +78,59 @@ def run_tiny(
         What the parts raise.
     """
     plan = plan or TinyPlan()
-    say = (lambda words: None) if quiet else plan.say
+    if quiet:
+        plan = replace(plan, say=lambda words: None)
     out.mkdir(parents=True, exist_ok=True)
-    labelled = _suite(out / "probe", seed=1, counts=plan.probe_clips, say=say)
-    clips, pictures = _media(out, media, plan, say)
-    corpora = _corpora(out / "corpora", clips, pictures, say)
-    groups = {
-        "object": _bank(out / "banks/object", pictures, EdgesAndColours(), 256, plan, corpora["images"], say),
-        "motion": _bank(out / "banks/motion", clips, MotionAndEdges(), 64, plan, corpora["videos"], say),
-    }
-    probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES)
-    first, second = _stages(out, groups, settings)
-    say(f"stage 1: {first.steps} steps on {len(pictures)} pictures")
+    labelled = procedural_clips(out / "probe", seed=1, counts=plan.probe_clips, say=plan.say)
+    data = prepare_tiny(out, media, plan)
+    first, second = tiny_stages(data, out / "stage1", settings)
+    plan.say(f"stage 1: {first.steps} steps on {data.pictures} pictures")
     before = pretrain(first, out / "stage1", device=device, quiet=quiet)
-    export_bank(before.out, "object", before.out / "banks/object.safetensors")
-    say(f"stage 2: {second.steps} steps on pictures and {len(clips)} clips")
+    export_bank(before.out, "object", before.out / OBJECTS)
+    plan.say(f"stage 2: {second.steps} steps on pictures and {data.clips} clips")
     after = pretrain(second, out / "stage2", device=device, quiet=quiet)
-    report = {
-        "probe": {
-            "random": _probed(first, None, probe, device),
-            "stage1": _probed(first, before.encoder, probe, device),
-            "stage2": _probed(second, after.encoder, probe, device),
-        },
-        "pictures": len(pictures),
-        "clips": len(clips),
-        "groups": groups,
+    probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES)
+    found = {
+        "random": _probed(first, None, probe, device),
+        "stage1": _probed(first, before.encoder, probe, device),
+        "stage2": _probed(second, after.encoder, probe, device),
     }
+    report = {"probe": found, "pictures": data.pictures, "clips": data.clips, "groups": dict(data.groups)}
     write_atomically(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-    say(f"nearest neighbours: {report['probe']} -> {out / 'report.json'}")
+    plan.say(f"nearest neighbours: {found} -> {out / 'report.json'}")
     return after
 
 
-def _suite(folder: Path, *, seed: int, counts: tuple[int, int, int], say: Callable[[str], object]) -> Path:
-    from onevision_encoder.evaluate import MotionSuite, make_suite
+@dataclass(frozen=True, kw_only=True)
+class TinyData:
+    """Corpora with their groups attached: ``corpora``/images and ``corpora``/videos.
 
-    if not (folder / "labels.jsonl").is_file():
-        say(f"procedural clips -> {folder}")
-        make_suite(folder, MotionSuite(seed=seed, clips_per_class=counts, frames=(32, 40), codecs=("h264",)))
-    return folder
+    Attributes:
+        groups: bank -> how many groups k-means made. pictures, clips: how many samples.
+    """
 
-
-def _media(
-    out: Path, media: Path | None, plan: TinyPlan, say: Callable[[str], object]
-) -> tuple[list[Item], list[Item]]:
-    """(clips, pictures) to learn from."""
-    place = media or _suite(out / "media", seed=0, counts=plan.clips_per_class, say=say)
-    found = find_items([place])
-    clips = [item for item in found if item.path.suffix.lower() in VIDEO_SUFFIXES.split()]
-    pictures = [item for item in found if item not in clips]
-    if clips and pictures:  # a corpus is built of folders: each kind gets one
-        clips, pictures = (_linked(out / name, items) for name, items in (("clips", clips), ("pictures", pictures)))
-    if not clips:
-        raise InvalidArgumentError("media", str(place), "a folder with at least one video")
-    if not pictures:
-        say(f"no pictures among the media: frames of the clips serve -> {out / 'stills'}")
-        pictures = _stills(out / "stills", clips, plan.stills_per_clip)
-    return clips, pictures
+    corpora: Path
+    groups: Mapping[str, int]
+    pictures: int
+    clips: int
 
 
-def _linked(folder: Path, items: Sequence[Item]) -> list[Item]:
-    """The same files in a folder of their own: hard links, or copies where there can be none."""
-    for item in items:
-        target = folder / item.id
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.hardlink_to(item.path.resolve())
-            except OSError:
-                shutil.copyfile(item.path, target)
-    return find_items([folder])
+def prepare_tiny(out: Path, media: Path | None, plan: TinyPlan) -> TinyData:
+    """Media, corpora, features and banks in ``out``; what is there is kept.
 
-
-def _stills(folder: Path, clips: Sequence[Item], count: int) -> list[Item]:
-    from onevision_encoder.video import Sampling, read_video
-
-    folder.mkdir(exist_ok=True)
-    for number, clip in enumerate(clips):
-        names = [folder / f"{number:05d}-{i}.png" for i in range(count)]
-        if all(name.is_file() for name in names):
-            continue
-        frames = read_video(clip.path, sampling=Sampling(num_frames=count))
-        for name, rgb_HW3 in zip(names, frames.rgb_THW3, strict=False):
-            part = name.with_suffix(".part")
-            Image.fromarray(np.ascontiguousarray(rgb_HW3)).save(part, "PNG")
-            part.replace(name)
-    return find_items([folder])
+    Raises:
+        What the parts raise.
+    """
+    place = media or procedural_clips(out / "media", seed=0, counts=plan.clips_per_class, say=plan.say)
+    clips, pictures = find_media(out, place, plan.stills_per_clip, plan.say)
+    images, videos = _corpora(out / "corpora", clips, pictures, plan.say)
+    most = plan.most_groups
+    groups = {
+        "object": _bank(out / "banks/object", pictures, EdgesAndColours(), most[0], plan, images),
+        "motion": _bank(out / "banks/motion", clips, MotionAndEdges(), most[1], plan, videos),
+    }
+    held = [sum(1 for _ in corpus.samples()) for corpus in (images, videos)]
+    return TinyData(corpora=out / "corpora", groups=groups, pictures=held[0], clips=held[1])
 
 
 def _reading() -> TokenizeConfig:
@@ -169,7 +139,8 @@ def _reading() -> TokenizeConfig:
 
 def _corpora(
     folder: Path, clips: Sequence[Item], pictures: Sequence[Item], say: Callable[[str], object]
-) -> dict[str, Corpus]:
+) -> tuple[Corpus, Corpus]:
+    """(of pictures, of clips)."""
     say(f"corpora of {len(pictures)} pictures and {len(clips)} clips -> {folder}")
     config = CorpusConfig(reading=_reading(), image_side=144, frame_levels=("6.25%", "12.5%", "25%"))
     for name, items in (("images", pictures), ("videos", clips)):
@@ -181,7 +152,7 @@ def _corpora(
             if len(report.failed) == len(items):
                 raise CorpusError(folder / name, what)
             say(f"{what}; all are listed in {folder / name / 'failures.jsonl'}")
-    return {name: Corpus(folder / name) for name in ("images", "videos")}
+    return Corpus(folder / "images"), Corpus(folder / "videos")
 
 
 def _root(item: Item) -> Path:
@@ -189,21 +160,13 @@ def _root(item: Item) -> Path:
     return item.path.parents[len(Path(item.id).parts) - 2]
 
 
-def _bank(
-    folder: Path,
-    items: Sequence[Item],
-    backbone: Any,
-    most: int,
-    plan: TinyPlan,
-    corpus: Corpus,
-    say: Callable[[str], object],
-) -> int:
+def _bank(folder: Path, items: Sequence[Item], backbone: Any, most: int, plan: TinyPlan, corpus: Corpus) -> int:
     """Group items, attach the groups to the corpus; the number of groups."""
     from onevision_encoder.pretrain import KMeansConfig, extract_features, kmeans
     from onevision_encoder.pretrain.feature_extract import items_of
     from onevision_encoder.pretrain.labels import label_features
 
-    say(f"bank of {backbone.name} -> {folder}")
+    plan.say(f"bank of {backbone.name} -> {folder}")
     sources = [source for item in items for source in items_of(item.id, item.path)]
     store = extract_features(sources, backbone, folder / "features", reading=_reading())
     k = max(2, min(most, store.rows // plan.items_per_group))
@@ -216,12 +179,16 @@ def _bank(
     return k
 
 
-def _stages(out: Path, groups: dict[str, int], settings: Sequence[str]) -> tuple[PretrainConfig, PretrainConfig]:
-    corpora = out / "corpora"
+def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> tuple[PretrainConfig, PretrainConfig]:
+    """The two stages on prepared corpora; the second goes on from the folder of the first.
+
+    Raises:
+        InvalidArgumentError: a setting that is none of ``stage1.NAME=VALUE`` and ``stage2.NAME=VALUE``.
+    """
     first, second = tiny_stage1_image(), tiny_stage2_video()
-    images = SourceConfig(path=str(corpora / "images"))
-    videos = SourceConfig(path=str(corpora / "videos"), kind="video")
-    sized = {name: replace(second.banks[name], classes=k) for name, k in groups.items()}
+    images = SourceConfig(path=str(data.corpora / "images"))
+    videos = SourceConfig(path=str(data.corpora / "videos"), kind="video")
+    sized = {name: replace(second.banks[name], classes=k) for name, k in data.groups.items()}
     first = replace(
         first,
         banks={"object": sized["object"]},
@@ -230,8 +197,8 @@ def _stages(out: Path, groups: dict[str, int], settings: Sequence[str]) -> tuple
     second = replace(
         second,
         banks=sized,
-        encoder=replace(second.encoder, init=str(out / "stage1/encoder")),
-        bank_init={"object": str(out / "stage1/banks/object.safetensors")},
+        encoder=replace(second.encoder, init=str(stage1 / "encoder")),
+        bank_init={"object": str(stage1 / OBJECTS)},
         data=replace(second.data, sources=(images, videos), missing_labels="none"),
     )
     for setting in settings:
