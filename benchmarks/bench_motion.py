@@ -13,6 +13,7 @@ providers: who computes the signals, on clips that all of them can read (H.264 a
 interventions: the paper's three, at test time and trained with.
 ablations: choices of the codec policy, one by one. rope: the encoder's positions.
 pans: camera compensation where every camera pans.
+longer: frames and codec with ten times as many steps.
 fight: real clips, --fight FOLDER, five folds.
 held_out: main on the held-out family; needs --final.
 """
@@ -43,7 +44,7 @@ SUITE = MotionSuite(clips_per_class=(200, 20, 50))
 READING = TokenizeConfig.of(num_frames=16, max_patches=64)
 """16 frames of 112 x 112 pixels, 8 x 8 patches each: 1,024 tokens to choose from."""
 TUNE = TuneConfig(steps=1000, precision="bfloat16", pool="mean", rope_mode="pairwise", place_waves=8, place_std=1.5)
-FIGHT_TUNE = replace(TUNE, steps=600)
+FIGHT_TUNE, LONG_TUNE = replace(TUNE, steps=300), replace(TUNE, steps=10_000)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
 ONE = ("128",)
@@ -103,6 +104,10 @@ def declared(final: bool) -> dict[str, Part]:
             ),
             suite=replace(SUITE, nuisances=("pan",)),
             heading="Camera compensation where cameras pan",
+        ),
+        "longer": Part(
+            config=_sweep(("codec:fused", "uniform_lowres"), tune=LONG_TUNE, seeds=1),
+            heading="Ten times as many steps: do frames only need longer?",
         ),
         "fight": Part(
             config=_sweep((*CODEC, *RIVALS), folds=5, tune=FIGHT_TUNE),

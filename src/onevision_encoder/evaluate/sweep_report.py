@@ -135,8 +135,10 @@ def _accuracy(report: Entry, variant: str) -> list[str]:
         rule,
         *(_row(p, [_percent((at.get((p, b)) or {}).get("train_accuracy")) for b in budgets]) for p in policies),
     ]
-    lines += ["", f"Difference to {report['reference']}, points:", "", head, rule]
-    lines += [_row(p, [_difference(at.get((p, b))) for b in budgets]) for p in policies if p != report["reference"]]
+    others = [policy for policy in policies if policy != report["reference"]]
+    if others:
+        lines += ["", f"Difference to {report['reference']}, points:", "", head, rule]
+        lines += [_row(p, [_difference(at.get((p, b))) for b in budgets]) for p in others]
     return [*lines, ""]
 
 
