@@ -5,7 +5,11 @@
 
 A tiny encoder is trained from scratch in every cell, with the same recipe and steps, on tokens that each policy chose
 of the same clips. Finished cells are kept in --work: the same command goes on where it stopped, and what is there is
-reported by --report. Costs are measured with --costs, when nothing else runs.
+reported by --report. Costs are measured with --costs, when nothing else runs. Part main is also what this gives:
+
+    ove eval sweep --data motion --clips-per-class 200 20 50 --num-frames 16 --max-patches 64 --steps 1000 \\
+        --precision bfloat16 --pool mean --rope-mode pairwise --place-waves 8 --place-std 1.5 --jobs 2 --policies \\
+        codec:bits codec:fused uniform uniform_lowres random codec:frame_difference run_length
 
 Parts:
 main: every policy at 64, 128 and 256 of 1,024 tokens on the development family of the motion suite.
