@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import csv
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from benchmark_files import made, only, place
 
 from onevision_encoder.errors import InvalidArgumentError, MissingExtraError
 from onevision_encoder.lmm.benchmarks import benchmark_named, benchmarks
@@ -19,35 +17,6 @@ PAPER = {
     *("infovqa", "mmbench", "ocrbench", "ocrbench_v2", "mmstar", "realworldqa"),
 }
 PICTURE = {"bytes": b"picture", "path": "x.png"}
-
-
-def made(folder: Path, name: str, rows: Any, media: tuple[str, ...] = ()) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for medium in media:
-        (folder / medium).parent.mkdir(parents=True, exist_ok=True)
-        (folder / medium).write_bytes(b"")
-    if path.suffix == ".json":
-        path.write_text(json.dumps(rows), encoding="utf-8")
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    else:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0], delimiter="\t" if path.suffix == ".tsv" else ",")
-            writer.writeheader()
-            writer.writerows(rows)
-    return folder
-
-
-def only(name: str, folder: Path) -> Question:
-    found = list(benchmark_named(name).questions(folder))
-    assert len(found) == 1
-    assert isinstance(found[0], Question)
-    return found[0]
-
-
-def place(question: Question, folder: Path) -> str:
-    return Path(question.media[0]["path"]).relative_to(folder).as_posix()
 
 
 def test_the_papers_sixteen_are_there() -> None:

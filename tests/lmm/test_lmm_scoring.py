@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.lmm.questions import Question, lettered
+from onevision_encoder.lmm.questions import Question, lettered, worded
 from onevision_encoder.lmm.scoring import (
     METRICS,
     anls,
@@ -65,6 +65,10 @@ def test_answers_of_rows_become_letters() -> None:
             lettered(options, wrong)
     with pytest.raises(InvalidArgumentError):
         lettered(["same", "same"], "same")
+    assert worded(["B", "A", "0"], "A") == "B"
+    for wrong in ("1", "C", "b"):  # a number or a letter that is no option's text is no answer
+        with pytest.raises(InvalidArgumentError, match="just one"):
+            worded(["B", "A", "0"], wrong)
 
 
 def test_edit_distance_is_the_recursive_definition() -> None:
@@ -85,7 +89,8 @@ def test_edit_distance_is_the_recursive_definition() -> None:
 def test_anls_by_hand() -> None:
     assert anls("Hello  World", ["hello world"]) == 1
     assert anls("helo", ["hello"]) == pytest.approx(1 - 1 / 5)
-    assert anls("ab", ["abcd"]) == 0  # a distance of exactly one half is not under it
+    assert anls("ab", ["abcd"]) == 0.5  # at the threshold, as the challenge's program scores it
+    assert anls("ab", ["abcde"]) == 0
     assert anls("abc", ["abcde", "abd"]) == pytest.approx(1 - 1 / 3)  # the best answer: 2/5 away, or 1/3
     assert anls("", ["x"]) == 0
     assert anls("", [""]) == 1

@@ -6,14 +6,15 @@ them. Nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.lmm import benchmarks_image, benchmarks_video
-from onevision_encoder.lmm.benchmark_rows import Rows, generic
+from onevision_encoder.lmm.benchmark_rows import Row, Rows, generic
 from onevision_encoder.lmm.questions import LeftOut, Question
 from onevision_encoder.lmm.tables import SUFFIXES, rows_of
 
@@ -27,6 +28,8 @@ class Benchmark:
             folder, the first that matches anything decides. media: where the media lie below it.
         question: (folder, annotation file, row) -> its questions. average: of all questions, or the mean over groups,
             as its authors report it. scale: of the reported score (OCRBench is out of 1000).
+        rows: annotation file -> its rows. own_ids: its rows have ids. Without, rows that are alike are what its authors
+            ask and count more than once.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Benchmark:
     question: Rows
     average: Literal["questions", "groups"] = "questions"
     scale: int = 100
+    rows: Callable[[Path], Iterator[Row]] = rows_of
+    own_ids: bool = True
 
     def files(self, folder: Path) -> list[Path]:
         """Its annotation files, sorted; ``folder`` may be one file itself.
@@ -57,15 +62,17 @@ class Benchmark:
         Raises:
             InvalidArgumentError: no files, a row without what it must have, two questions with one id.
         """
-        seen: set[str] = set()
+        seen: dict[str, tuple[str, int]] = {}
         root = folder.parent if folder.is_file() else folder
         for path in self.files(folder):
-            for number, row in enumerate(rows_of(path)):
+            table = re.sub(r"-\d+-of-\d+$", "", path.stem)  # a table of the hub may be several files
+            for number, row in enumerate(self.rows(path)):
                 for question in self._of_row(root, path, number, row):
-                    if question.id in seen:
+                    first, times = seen.get(question.id, (table, 0))
+                    if times and (self.own_ids or first != table):
                         raise InvalidArgumentError("id", question.id, f"once in {self.name}: {path.name}, row {number}")
-                    seen.add(question.id)
-                    yield question
+                    seen[question.id] = (table, times + 1)
+                    yield replace(question, id=f"{question.id} ({times + 1})") if times else question
 
     def _of_row(self, root: Path, path: Path, number: int, row: Mapping[str, Any]) -> list[Question | LeftOut]:
         try:
@@ -91,8 +98,20 @@ def _entries() -> list[Benchmark]:
         ),
         ("mvbench", "MVBench, 20 tasks, mean of tasks", ("json/*",), "video", of.mvbench),
         ("nextqa", "NExT-QA multiple choice, five options", ("MC/*", "*val*", "*test*"), "NExTVideo", of.nextqa),
-        ("mlvu", "MLVU dev, 7 tasks, mean of tasks", ("json/*", "*.parquet"), "video", of.mlvu),
-        ("longvideobench", "LongVideoBench val, no subtitles", ("lvb_val.json",), "videos", of.longvideobench),
+        (
+            "mlvu",
+            "MLVU dev, 7 tasks, mean of tasks",
+            ("json/*", "*.parquet", "data/test*", "*/*.parquet"),
+            "video",
+            of.mlvu,
+        ),
+        (
+            "longvideobench",
+            "LongVideoBench val, no subtitles",
+            ("lvb_val.json", "validation*"),
+            "videos",
+            of.longvideobench,
+        ),
         ("tomato", "TOMATO, six kinds of temporal reasoning", ("data/*",), "videos", of.tomato),
         ("perception", "Perception Test", ("mc_question_val/*", "*valid*.json"), "videos", of.perception),
         ("ai2d", "AI2D, diagrams, four options", ("data/test*", "test*"), f"{_INSIDE}, or images", on.ai2d),
@@ -105,8 +124,20 @@ def _entries() -> list[Benchmark]:
             f"{_INSIDE}, or images",
             on.docvqa,
         ),
-        ("mmbench", "MMBench-EN dev, circular", ("mmbench_dev_en*", "en/dev*", "*dev*"), _INSIDE, on.mmbench),
-        ("ocrbench", "OCRBench", ("OCRBench.json", "data/test*"), f"{_INSIDE}, or OCRBench_Images", on.ocrbench),
+        (
+            "mmbench",
+            "MMBench-EN dev, circular",
+            ("mmbench_dev_en*", "MMBench_DEV_EN*", "en/dev*", "*dev*"),
+            _INSIDE,
+            on.mmbench,
+        ),
+        (
+            "ocrbench",
+            "OCRBench",
+            ("OCRBench.json", "*/OCRBench.json", "data/test*"),
+            f"{_INSIDE}, or OCRBench_Images",
+            on.ocrbench,
+        ),
         ("ocrbench_v2", _V2, ("OCRBench_v2.json", "data/test*"), f"{_INSIDE}, or by name", on.ocrbench_v2),
         ("mmstar", "MMStar, four options", ("val*", "mmstar*", "data/val*"), _INSIDE, on.mmstar),
         ("realworldqa", "RealWorldQA", ("data/test*", "test*"), f"{_INSIDE}, or images", on.realworldqa),
@@ -122,10 +153,15 @@ def _entries() -> list[Benchmark]:
 
 _V2 = "OCRBench v2, the kinds whose metric is about words, a count or a box, mean of kinds"
 _UNUSUAL: Mapping[str, Any] = {
-    "mvbench": {"average": "groups"},
-    "mlvu": {"average": "groups"},
-    "ocrbench": {"scale": 1000},
+    "mvbench": {"average": "groups", "own_ids": False},
+    "mlvu": {"average": "groups", "own_ids": False},
+    "tomato": {"own_ids": False},
+    "ai2d": {"own_ids": False},
+    "chartqa": {"own_ids": False},
+    "mmbench": {"rows": benchmarks_image.mmbench_rows},
+    "ocrbench": {"scale": 1000, "own_ids": False},
     "ocrbench_v2": {"average": "groups"},
+    "realworldqa": {"own_ids": False},
 }
 
 

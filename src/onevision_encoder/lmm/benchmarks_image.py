@@ -11,6 +11,7 @@ from pathlib import Path
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.lmm.benchmark_rows import Row, image, listed
 from onevision_encoder.lmm.questions import LETTER, LeftOut, Question, lettered
+from onevision_encoder.lmm.tables import rows_of
 
 
 def _key(row: Row, *names: str) -> str:
@@ -55,14 +56,41 @@ def docvqa(root: Path, _: Path, row: Row) -> Iterator[Question]:
     answers = listed(row.get("answers") or [])
     if not answers:
         raise InvalidArgumentError("answers", row.get("answers"), "a split with answers (val)")
-    local = row.get("image_local_name")
     yield Question(
         id=_key(row, "questionId"),
         text=str(row["question"]),
-        media=(image(root, f"images/{local}" if local else row["image"]),),
+        media=(image(root, row["image"] if row.get("image") else f"images/{row['image_local_name']}"),),
         answers=tuple(answers),
         metric="anls",
     )
+
+
+def mmbench_rows(path: Path) -> Iterator[Row]:
+    """Rows with their pictures: OpenCompass's TSV files hold each picture once, to save space, and elsewhere the index
+    of the row that has it.
+
+    Raises:
+        InvalidArgumentError: an index whose row has no picture.
+    """
+    wanted = {row["image"] for row in rows_of(path) if _refers(row)} if path.suffix == ".tsv" else set()
+    if not wanted:
+        yield from rows_of(path)
+        return
+    having = (row for row in rows_of(path) if row.get("index") in wanted and not _refers(row))
+    pictures = {row["index"]: row["image"] for row in having}
+    for number, row in enumerate(rows_of(path)):
+        if not _refers(row):
+            yield row
+        elif pictures.get(row["image"]):
+            yield {**row, "image": pictures[row["image"]]}
+        else:
+            allowed = f"a picture, or the index of a row that has one: {path.name}, row {number}"
+            raise InvalidArgumentError("image", row["image"], allowed)
+
+
+def _refers(row: Row) -> bool:
+    found = row.get("image")
+    return isinstance(found, str) and found.isdecimal() and len(found) <= 64
 
 
 def mmbench(root: Path, _: Path, row: Row) -> Iterator[Question]:
@@ -76,7 +104,7 @@ def mmbench(root: Path, _: Path, row: Row) -> Iterator[Question]:
         text="\n".join(part for part in (hint, str(row["question"])) if part),
         media=(image(root, row["image"]),),
         options=tuple(options),
-        answers=(lettered(options, str(row["answer"])),),
+        answers=(str(row["answer"]).strip(),),
         group=str(row.get("l2-category") or row.get("L2-category") or row.get("category") or ""),
         together=str(number % 1_000_000),
     )
@@ -150,11 +178,13 @@ def mmstar(root: Path, _: Path, row: Row) -> Iterator[Question]:
 
 def realworldqa(root: Path, _: Path, row: Row) -> Iterator[Question]:
     """The options, where there are any, stand in the question, with words on how to answer, which are left out: they
-    are ours to say."""
+    are ours to say. Two to four options, whatever those words say."""
     answer = str(row["answer"]).strip()
     choice = len(answer) == 1 and answer in string.ascii_uppercase[:8]
     text = re.sub(r"\s*Please answer directly with [^\n]*$", "", str(row["question"]).strip())
-    letters = tuple(string.ascii_uppercase[: max(4, string.ascii_uppercase.index(answer) + 1)]) if choice else ()
+    letters = _letters_in(text) if choice else ()
+    if choice and answer not in letters:  # options in another form than "A. words"
+        letters = tuple(string.ascii_uppercase[: max(4, string.ascii_uppercase.index(answer) + 1)])
     yield Question(
         id=_key(row, "id"),
         text=text,
@@ -163,3 +193,13 @@ def realworldqa(root: Path, _: Path, row: Row) -> Iterator[Question]:
         answers=(answer,),
         metric=LETTER if choice else "exact",
     )
+
+
+def _letters_in(text: str) -> tuple[str, ...]:
+    """A, B ... as far as each stands as ``A.`` or ``A)``."""
+    found = []
+    for letter in string.ascii_uppercase[:8]:
+        if not re.search(rf"(?<![A-Za-z]){letter}[.)]", text):
+            break
+        found.append(letter)
+    return tuple(found)

@@ -100,3 +100,14 @@ def lettered(options: Sequence[str], answer: str | int) -> str:
     elif len(answer) == 1 and answer in letters:
         return answer
     raise InvalidArgumentError("answer", answer, f"the number (from 0 on), letter or text of one of {list(options)}")
+
+
+def worded(options: Sequence[str], answer: str) -> str:
+    """The letter of the option that ``answer`` is, word for word: ``"1"`` and ``"B"`` are words too.
+
+    Raises:
+        InvalidArgumentError: no option, or more than one.
+    """
+    if options.count(answer) != 1:
+        raise InvalidArgumentError("answer", answer, f"just one of {list(options)}")
+    return string.ascii_uppercase[options.index(answer)]

@@ -85,8 +85,9 @@ def edit_distance(one: str, other: str) -> int:
 def anls(prediction: str, answers: Sequence[str], threshold: float = 0.5) -> float:
     """Average normalised Levenshtein similarity of one question (Biten et al., ICCV 2019, eq. 1).
 
-    The best over the answers of 1 - NL where NL, the edit distance over the longer length, is under ``threshold``,
-    else 0. Case and runs of spaces do not count.
+    The best over the answers of 1 - NL, where NL is the edit distance over the longer length; 0 where that is under
+    ``threshold``. Case and runs of spaces do not count. At the threshold itself it is as in the challenge's program,
+    which published figures are from; the paper's equation has 0 there.
     """
     said = " ".join(prediction.lower().split())
     best = 0.0
@@ -94,8 +95,8 @@ def anls(prediction: str, answers: Sequence[str], threshold: float = 0.5) -> flo
         truth = " ".join(one.lower().split())
         longer = max(len(said), len(truth))
         distance = edit_distance(said, truth) / longer if longer else 0.0
-        best = max(best, 1 - distance if distance < threshold else 0.0)
-    return best
+        best = max(best, 1 - distance)
+    return best if best >= threshold else 0.0
 
 
 def relaxed_accuracy(prediction: str, answers: Sequence[str], tolerance: float = 0.05) -> float:
