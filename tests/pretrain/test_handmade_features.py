@@ -44,8 +44,8 @@ def test_edges_fill_the_bin_of_their_direction() -> None:
     vector = EdgesAndColours().encode([frames]).tokens_NC[0].numpy()
     assert vector.shape == (EdgesAndColours.width,)
     edges = vector[: GRID * GRID * BINS].reshape(GRID, GRID, BINS)
-    assert edges[1, 3].argmax() == BINS // 2, "right of the middle there is only the bar"
-    assert edges[3, 3].sum() == 0, "and below it nothing"
+    assert edges[2, 5].argmax() == BINS // 2, "right of the middle there is only the bar"
+    assert edges[6, 6].sum() == 0, "and below it nothing"
     assert np.linalg.norm(vector[: GRID * GRID * BINS]) == pytest.approx(1, abs=1e-5)
 
 

@@ -17,19 +17,19 @@ from onevision_encoder.evaluate.backbone import Clip, Features
 from onevision_encoder.tokens import ClipReading
 from onevision_encoder.types import CodecSignals
 
-BINS, GRID = 8, 4
+BINS, GRID = 8, 7
 QUARTERS, HALVES = 4, 2
 
 
 class EdgesAndColours:
-    """Histograms of oriented gradients (Dalal and Triggs 2005, without overlapping blocks) and mean colours of 4 x 4
+    """Histograms of oriented gradients (Dalal and Triggs 2005, without overlapping blocks) and mean colours of 7 x 7
     places of a picture; of a clip their mean over its frames."""
 
     name = "edges and colours"
     width = GRID * GRID * (BINS + 3)
 
     def describe(self) -> dict[str, Any]:
-        return {"family": "handmade", "what": self.name, "version": 1, "bins": BINS, "grid": GRID}
+        return {"family": "handmade", "what": self.name, "version": 2, "bins": BINS, "grid": GRID}
 
     def encode(self, clips: Sequence[Clip]) -> Features:
         """One token a clip. Raises InvalidArgumentError where there is none."""
@@ -49,7 +49,7 @@ class MotionAndEdges:
     width = QUARTERS * HALVES * HALVES * (BINS + 1) + EdgesAndColours.width
 
     def describe(self) -> dict[str, Any]:
-        return {"family": "handmade", "what": self.name, "version": 1, "bins": BINS, "looks": 0.3}
+        return {"family": "handmade", "what": self.name, "version": 2, "bins": BINS, "looks": 0.3}
 
     def encode(self, clips: Sequence[Clip]) -> Features:
         """One token a clip; a picture does not move. Raises InvalidArgumentError: no clip, or one without signals."""
