@@ -25,8 +25,14 @@ SLOW = ("coming-from", "concepts", "convert", "corpus", "evaluation", "export", 
 MARKS = {f"{page}.md": [pytest.mark.slow] for page in (*SLOW, "pretrain")}
 MARKS["export.md"].append(NEEDS_EXPORT)
 
+
+def _marks(page: str, text: str) -> list[pytest.MarkDecorator]:
+    """Blocks that load a language model for each command take their time on any page."""
+    return MARKS.get(page, [pytest.mark.slow] if "ove lmm" in text else [])
+
+
 BLOCKS = [
-    pytest.param(language, text, id=f"{page.name}-{i}", marks=MARKS.get(page.name, []))
+    pytest.param(language, text, id=f"{page.name}-{i}", marks=_marks(page.name, text))
     for page in PAGES
     for i, (language, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
     if language in ("bash", "python") and not RUN_BY_CI.search(text)
