@@ -112,7 +112,8 @@ def test_wheel_of_the_source_distribution_holds_the_package_alone(unpacked: Path
     extension = {name for name in held if name.endswith((".so", ".pyd"))}
     assert len(extension) == 1
     assert next(iter(extension)).startswith("onevision_encoder/codec/_blockcoder")
-    assert held - extension == MODULES | {"onevision_encoder/py.typed"}
+    weights = {f"onevision_encoder/weights/{name}" for name in ("config.json", "model.safetensors", "README.md")}
+    assert held - extension == MODULES | weights | {"onevision_encoder/py.typed"}
     code = """if True:
         import numpy as np, onevision_encoder
         from onevision_encoder.codec import compute_signals

@@ -33,8 +33,9 @@ class Encode(ReadingOptions):
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Videos, images, URLs, files that ove tokens made, or folders of them."""
-    model: str
-    """A checkpoint folder, a hub id, or a preset with random weights: tiny, small, base, large, huge."""
+    model: str = "default"
+    """default (small weights that come along), a checkpoint folder, a hub id, or a preset with random weights: tiny,
+    small, base, large, huge."""
     out: Path = Path("embeddings")
     """Folder for NAME.embedding.safetensors and index.jsonl."""
     output: Literal["pooled", "tokens", "both"] = "pooled"

@@ -16,6 +16,7 @@ from onevision_encoder.evaluate.backbone_towers import TowerBackbone
 from onevision_encoder.evaluate.backbone_videos import MergedBackbone, VideoBackbone
 from onevision_encoder.model import PRESETS, OneVisionEncoderConfig, load_encoder
 from onevision_encoder.model.precision import resolve_device, resolve_dtype
+from onevision_encoder.model.shipped import DEFAULT
 from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.video import Sampling
 
@@ -34,13 +35,16 @@ def known_backbones() -> dict[str, tuple[str, ...]]:
 
 
 def is_ours(name_or_path: str | Path) -> bool:
-    """Whether a name is of our own encoder: a preset, or a folder or hub id whose config.json says so.
+    """Whether a name is of our own encoder: ``default``, a preset, or a folder or hub id whose config.json says so.
 
     Raises:
         CheckpointError: no config.json. InvalidArgumentError: no preset, folder or hub id.
     """
     name = str(name_or_path)
-    return name in PRESETS or _model_type(name, find_checkpoint(name).folder) == OneVisionEncoderConfig.model_type
+    return (
+        name in (*PRESETS, DEFAULT)
+        or _model_type(name, find_checkpoint(name).folder) == OneVisionEncoderConfig.model_type
+    )
 
 
 def load_backbone(
@@ -54,8 +58,9 @@ def load_backbone(
     """A frozen encoder for evaluation.
 
     Args:
-        name_or_path: a folder with config.json, the processor's file and safetensors; a hub id ``owner/name``; or a
-            preset of our own encoder (random weights, with a RandomWeightsWarning).
+        name_or_path: a folder with config.json, the processor's file and safetensors; a hub id ``owner/name``;
+            ``default``, our own weights that come along; or a preset of our own encoder (random weights, with a
+            RandomWeightsWarning).
         device, dtype: as for :func:`~onevision_encoder.model.load_encoder`.
         num_frames: how many frames of a clip the model sees, evenly spread. None = all of them (models of images, Qwen)
             or as many as the model was made for (V-JEPA 2, VideoMAE). Our own encoder's are part of ``tokens``.
@@ -66,7 +71,7 @@ def load_backbone(
     """
     name = str(name_or_path)
     num_frames = Sampling(num_frames=num_frames).num_frames  # checked there
-    if name in PRESETS:
+    if name in (*PRESETS, DEFAULT):
         return _ours(name, device, dtype, num_frames, tokens)
     checkpoint = find_checkpoint(name)
     model_type = _model_type(name, checkpoint.folder)

@@ -26,6 +26,7 @@ from onevision_encoder.hub.recipes import clip_settings, original_settings
 from onevision_encoder.hub.sources import image_list
 from onevision_encoder.model.configuration import PRESETS
 from onevision_encoder.model.embed import CLIP_MEAN, CLIP_STD
+from onevision_encoder.model.shipped import folder_of
 from onevision_encoder.selection import SelectionConfig, select
 from onevision_encoder.tokens.packing import make_tokens
 from onevision_encoder.types import PatchTokens
@@ -159,7 +160,7 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
 
         A preset's name (``large``) has the defaults too. The patch size is that of ``config.json`` unless given.
         """
-        source = os.fspath(pretrained_model_name_or_path)
+        source = os.fspath(folder_of(pretrained_model_name_or_path))
         kwargs = _of_processor(kwargs)
         if source in PRESETS:
             return {}, settings_among(kwargs)

@@ -28,6 +28,7 @@ from onevision_encoder.hub.options import (
 from onevision_encoder.hub.settings_file import SettingsFile
 from onevision_encoder.hub.sources import video_list
 from onevision_encoder.model.configuration import PRESETS
+from onevision_encoder.model.shipped import DEFAULT
 from onevision_encoder.tokens.pipeline import TokenizeConfig, read_clip
 from onevision_encoder.types import FrameSequence, PatchTokens
 
@@ -181,8 +182,8 @@ class OneVisionEncoderProcessor(SettingsFile, ProcessorMixin):
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
-        """Settings of a folder or hub repository; {} where there is no ``processor_config.json``, and for a preset."""
-        if os.fspath(pretrained_model_name_or_path) in PRESETS:
+        """Settings of a folder or hub repository; {} where there is no ``processor_config.json``, as of our own."""
+        if os.fspath(pretrained_model_name_or_path) in (*PRESETS, DEFAULT):
             return {}, settings_among(kwargs)
         return super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onevision_encoder.model.export import export_program as export_program
     from onevision_encoder.model.loading import LoadedEncoder as LoadedEncoder
     from onevision_encoder.model.loading import load_encoder as load_encoder
+    from onevision_encoder.model.shipped import default_weights as default_weights
 
 _HOME = {
     "ClipEmbeddings": "embedding_file",
@@ -43,6 +44,7 @@ _HOME = {
     "OneVisionEncoderModel": "encoder",
     "PRESETS": "configuration",
     "convert_checkpoint": "convert",
+    "default_weights": "shipped",
     "dense_features": "dense",
     "describe_graph": "export",
     "embed_tokens": "embed",

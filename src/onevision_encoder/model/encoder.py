@@ -30,6 +30,7 @@ from onevision_encoder.model.place import PlaceEmbedding
 from onevision_encoder.model.pooling import PoolingHead
 from onevision_encoder.model.rope import RopeTable, rope_table
 from onevision_encoder.model.segments import Segments
+from onevision_encoder.model.shipped import folder_of
 from onevision_encoder.model.tiled import TiledRunner
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class OneVisionEncoderModel(PreTrainedModel):
         if isinstance(name, str) and name in PRESETS and not Path(name).is_dir():
             allowed = f"a folder or a hub id; a preset has random weights and is made by load_encoder({name!r})"
             raise InvalidArgumentError("pretrained_model_name_or_path", name, allowed)
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(folder_of(name), *args, output_loading_info=True, **kwargs)
         model, info = loaded
         check_loading_info(pretrained_model_name_or_path, info, use_head=model.config.use_head)
         return (model, info) if output_loading_info else model

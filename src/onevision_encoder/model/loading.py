@@ -15,10 +15,12 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from onevision_encoder import __version__
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError, RandomWeightsWarning
 from onevision_encoder.model.configuration import PRESETS, OneVisionEncoderConfig, preset_config
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 from onevision_encoder.model.precision import resolve_device, resolve_dtype
+from onevision_encoder.model.shipped import DEFAULT, folder_of
 
 RANDOM_SEED = 0
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -42,7 +44,7 @@ class LoadedEncoder:
 
 
 def load_encoder(
-    name_or_path: str | Path,
+    name_or_path: str | Path = DEFAULT,
     *,
     dtype: torch.dtype | str = "auto",
     device: torch.device | str = "auto",
@@ -51,9 +53,10 @@ def load_encoder(
     """Load an encoder for inference.
 
     Args:
-        name_or_path: a preset (``tiny``, ``small``, ``base``, ``large``, ``huge``: random weights of a fixed
-            seed, with a RandomWeightsWarning), a folder with ``config.json`` and safetensors, or a hub id
-            ``owner/name``. A preset's name wins over a folder of that name; write ``./tiny`` for the folder.
+        name_or_path: ``default`` (the small weights that come along, see their card), a preset (``tiny``, ``small``,
+            ``base``, ``large``, ``huge``: random weights of a fixed seed, with a RandomWeightsWarning), a folder with
+            ``config.json`` and safetensors, or a hub id ``owner/name``. The first two win over a folder of that name;
+            write ``./tiny`` for the folder.
         dtype: ``"auto"`` = :func:`~onevision_encoder.model.precision.inference_dtype`, or a float dtype.
         device: ``"auto"`` = CUDA if there is any, else the CPU.
     Raises:
@@ -85,7 +88,8 @@ def load_encoder(
 def _no_meaning(preset: str) -> str:
     return (
         f"the weights are random (seed {RANDOM_SEED}): {preset!r} is a preset, its embeddings mean nothing; for real "
-        'ones load a checkpoint: load_encoder("path/to/folder") or load_encoder("owner/name") from the hub'
+        'ones load the weights that come along, load_encoder(), or a checkpoint: load_encoder("folder"), '
+        'load_encoder("owner/name") from the hub'
     )
 
 
@@ -114,8 +118,10 @@ def _random(preset: str, dtype: torch.dtype, attention: str) -> tuple[OneVisionE
 
 
 def _from_checkpoint(name: str, dtype: torch.dtype, attention: str) -> tuple[OneVisionEncoderModel, str]:
-    folder = Path(name)
-    if folder.is_dir():
+    folder = Path(folder_of(name))
+    if name == DEFAULT:
+        origin = f"shipped with onevision-encoder {__version__}"
+    elif folder.is_dir():
         origin = f"folder {name}"
     elif folder.exists():
         raise CheckpointError(name, "is a file; give the folder that holds config.json and model.safetensors")
@@ -123,7 +129,7 @@ def _from_checkpoint(name: str, dtype: torch.dtype, attention: str) -> tuple[One
         folder = _download(name)
         origin = f"hub {name} at {folder.name}"
     else:
-        allowed = f"a preset {tuple(PRESETS)}, an existing folder or a hub id owner/name"
+        allowed = f"{DEFAULT}, a preset {tuple(PRESETS)}, an existing folder or a hub id owner/name"
         raise InvalidArgumentError("model", name, allowed)
     weight_files = _check_folder(name, folder)
     try:
