@@ -138,12 +138,14 @@ def ship(seed: int, data: TinyData, book: Book, work: Path) -> None:
     loaded = load_encoder(work / f"stage2-recipe-{seed}/encoder", dtype=torch.float16, device="cpu")
     shutil.rmtree(target, ignore_errors=True)
     loaded.model.save_pretrained(str(target))
+    (target / "model.safetensors").chmod(0o644)
     mine = [row for row in book.rows if row["seed"] == seed and row["encoder"] in ("random", "stage 2, recipe")]
     lines = [
         f"| {row['task']} | {row['head']} | {row['input']} | {row['encoder']} | {100 * row['top1']:.1f} |"
         for row in mine
     ]
-    words = f"""Trained from scratch, without labels, by `benchmarks/bench_learning.py` (seed {seed}; every setting is in it).
+    words = f"""Trained from scratch, without labels, by `benchmarks/bench_learning.py` (seed {seed};
+every setting is in it).
 
 Data: the {data.pictures:,} training pictures of Fashion-MNIST (Zalando SE, MIT licence), without their labels, and
 {data.clips:,} procedural clips of this project's motion suite. No person, place or thing of the world is in them but
@@ -158,7 +160,7 @@ Frozen, probed on held-out data (accuracy in %; random: the same encoder untrain
     write_model_card(
         loaded.model,
         target,
-        name="onevision-encoder default weights",
+        name="default",
         license="apache-2.0",
         weights=words,
         overwrite=True,
