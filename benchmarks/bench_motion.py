@@ -142,7 +142,8 @@ def run_part(name: str, part: Part, args: argparse.Namespace) -> SweepResult:
         if args.costs:
             bars.stage("costs", count_costs(part.config, how))
         ledger = Ledger.open(args.work / COSTS)
-        found = measure_costs(data, part.config, how, ledger, measure=args.costs, tick=bars.tick)
+        told = bars.tick if args.costs else lambda _: None
+        found = measure_costs(data, part.config, how, ledger, measure=args.costs, tick=told)
     result = replace(result, costs=tuple(found))
     write_sweep(folder, result, part.heading)
     return result
