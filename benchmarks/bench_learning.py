@@ -30,13 +30,14 @@ from typing import Any
 
 import report
 import torch
-from learning_tasks import READS, SIDE, Book, Task, baselines, judge, tasks_of
+from learning_tasks import READS, SIDE, Task, baselines, judge, tasks_of
 
-from onevision_encoder.evaluate import MotionSuite, make_suite
+from onevision_encoder.evaluate.sweep_ledger import Ledger
 from onevision_encoder.model import LoadedEncoder, default_weights, load_encoder, write_model_card
 from onevision_encoder.pretrain import PretrainConfig, pretrain
-from onevision_encoder.pretrain.pipeline import OBJECTS, TinyData, TinyPlan, prepare_tiny, tiny_stages
+from onevision_encoder.pretrain.pipeline import OBJECT_BANK, TinyData, TinyPlan, prepare_tiny, tiny_stages
 from onevision_encoder.pretrain.run_folder import export_bank
+from onevision_encoder.pretrain.tiny_media import procedural_clips
 from onevision_encoder.pretrain.train_state import first_encoder
 
 ARMS: Mapping[str, Mapping[str, float]] = {
@@ -61,16 +62,14 @@ PLAN = TinyPlan(most_groups=(500, 128))
 
 
 def media_of(work: Path, fashion: Path, clips: int) -> Path:
-    """A folder of what is learnt from. The archive is linked without its labels."""
+    """A folder of what is learnt from. The archive is copied without its labels."""
     place = work / "media"
     source = next(fashion.glob("train-images-idx3-*"))
     target = place / source.name
     if not target.is_file():
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    if not (place / "clips/suite.json").is_file():
-        suite = MotionSuite(seed=100, clips_per_class=(clips, 0, 0), frames=(32, 40), codecs=("h264",))
-        make_suite(place / "clips", suite, quiet=False)
+    procedural_clips(place / "clips", seed=100, counts=(clips, 0, 0), say=PLAN.say)
     return place
 
 
@@ -83,14 +82,14 @@ def stages_of(
     return replace(first, seed=seed), arms
 
 
-def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], book: Book, args: argparse.Namespace) -> None:
+def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], ledger: Ledger, args: argparse.Namespace) -> None:
     first, arms = stages_of(data, args.work, seed, (*SETTINGS, *args.set))
     untrained = first_encoder(first).eval()
     both = tuple(READS)
     parts: list[tuple[str, Any, tuple[str, ...]]] = [("random", untrained, both)]
     began = time.process_time()
     before = pretrain(first, args.work / f"stage1-{seed}", device="cpu")
-    export_bank(before.out, "object", before.out / OBJECTS)
+    export_bank(before.out, "object", before.out / OBJECT_BANK)
     parts.append(("stage 1", before.encoder, both))
     for arm in args.arms:
         after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu")
@@ -100,7 +99,12 @@ def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], book: Book, args:
         for task in tasks:
             loaded = _loaded(encoder)
             judge(
-                book, task, loaded, {"encoder": name, "seed": seed}, ("picture",) if task.pooled else inputs, args.work
+                ledger,
+                task,
+                loaded,
+                {"encoder": name, "seed": seed},
+                ("picture",) if task.pooled else inputs,
+                args.work,
             )
 
 
@@ -110,13 +114,13 @@ def _loaded(encoder: Any) -> LoadedEncoder:
     return LoadedEncoder(model=encoder, weights="random", pretrained=True, provenance={})
 
 
-def tables(book: Book) -> dict[str, list[report.Row]]:
+def tables(ledger: Ledger) -> dict[str, list[report.Row]]:
     """A table a task: mean and standard deviation over seeds, in points."""
     out: dict[str, list[report.Row]] = {}
-    for row in book.rows:
+    for row in ledger.rows.values():
         out.setdefault(f"{row['task']}, {row['head']}", [])
     for heading, lines in out.items():
-        mine = [row for row in book.rows if f"{row['task']}, {row['head']}" == heading]
+        mine = [row for row in ledger.rows.values() if f"{row['task']}, {row['head']}" == heading]
         for encoder, read in dict.fromkeys((row["encoder"], row["input"]) for row in mine):
             found = [100 * row["top1"] for row in mine if (row["encoder"], row["input"]) == (encoder, read)]
             spread = f"{statistics.stdev(found):.1f}" if len(found) > 1 else "-"
@@ -132,14 +136,16 @@ def tables(book: Book) -> dict[str, list[report.Row]]:
     return out
 
 
-def ship(seed: int, data: TinyData, book: Book, work: Path) -> None:
+def ship(seed: int, data: TinyData, ledger: Ledger, work: Path) -> None:
     """Write the default weights and their card."""
     target = default_weights()
     loaded = load_encoder(work / f"stage2-recipe-{seed}/encoder", dtype=torch.float16, device="cpu")
     shutil.rmtree(target, ignore_errors=True)
     loaded.model.save_pretrained(str(target))
     (target / "model.safetensors").chmod(0o644)
-    mine = [row for row in book.rows if row["seed"] == seed and row["encoder"] in ("random", "stage 2, recipe")]
+    mine = [
+        row for row in ledger.rows.values() if row["seed"] == seed and row["encoder"] in ("random", "stage 2, recipe")
+    ]
     lines = [
         f"| {row['task']} | {row['head']} | {row['input']} | {row['encoder']} | {100 * row['top1']:.1f} |"
         for row in mine
@@ -183,18 +189,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     data = prepare_tiny(args.work / "data", media_of(args.work, args.fashion, args.clips), PLAN)
-    tasks, book = tasks_of(args), Book(args.work / "rows.jsonl")
-    baselines(book, tasks)
+    tasks, ledger = tasks_of(args), Ledger.open(args.work / "rows.jsonl")
+    baselines(ledger, tasks)
     for seed in range(args.seeds):
-        run_seed(seed, data, tasks, book, args)
+        run_seed(seed, data, tasks, ledger, args)
     notes = [
         f"media: {data.pictures:,} pictures, {data.clips:,} clips; groups {dict(data.groups)}",
         f"settings: {' '.join((*SETTINGS, *args.set))}",
         f"Fashion-MNIST: {args.labels} labelled pictures, {args.tests} test pictures; accuracy is top-1; +- over seeds",
     ]
     if args.ship is not None:
-        ship(args.ship, data, book, args.work)
-    report.write(args.out, "learning", "What pretraining without labels teaches", tables(book), notes)
+        ship(args.ship, data, ledger, args.work)
+    report.write(args.out, "learning", "What pretraining without labels teaches", tables(ledger), notes)
 
 
 if __name__ == "__main__":

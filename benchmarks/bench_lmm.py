@@ -57,9 +57,11 @@ class Arm:
 
 
 ARMS = [
-    *(Arm(backend=b, merger=m, tokens=128) for m in ("none", "2x2") for b in ("codec", "frames")),
-    *(Arm(backend=b, merger="2x2", tokens=32) for b in ("codec", "frames")),
+    Arm(backend=backend, merger=merger, tokens=tokens)
+    for merger, tokens in (("none", 64), ("2x2", 64), ("2x2", 16))
+    for backend in ("codec", "frames")
 ]
+"""Merged and not at as many tokens of the language model, and at as many patches that the encoder reads."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

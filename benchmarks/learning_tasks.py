@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from onevision_encoder.evaluate import (
     run_probe,
 )
 from onevision_encoder.evaluate.backbone import Clip, Features
+from onevision_encoder.evaluate.sweep_ledger import Ledger, digest_of
 from onevision_encoder.model import LoadedEncoder, embed_tokens
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
 from onevision_encoder.pretrain.idx_archive import read_idx
@@ -74,24 +75,6 @@ class Task:
     heads: Mapping[str, ProbeConfig]
     pooled: bool
     reading: Mapping[str, TokenizeConfig]
-
-
-class Book:
-    """Finished rows in a file of JSON lines."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def has(self, **key: object) -> bool:
-        return any(all(row[name] == value for name, value in key.items()) for row in self.rows)
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(row, flush=True)
 
 
 def fashion_set(work: Path, fashion: Path, labels: int, tests: int) -> DataSet:
@@ -151,46 +134,46 @@ def embedded(loaded: LoadedEncoder, tokens: TokenSet, *, pooled: bool) -> dict[s
 
 
 def judge(
-    book: Book, task: Task, encoder: LoadedEncoder, key: Mapping[str, Any], inputs: Iterable[str], work: Path
+    ledger: Ledger, task: Task, encoder: LoadedEncoder, key: Mapping[str, Any], inputs: Iterable[str], work: Path
 ) -> None:
+    """``key``: name and seed of the encoder."""
     for name in inputs:
-        missing = [h for h in task.heads if not book.has(task=task.name, head=h, input=name, **key)]
-        if not missing:
+        rows = [
+            row for head in task.heads if (row := _asked(task, head, {**key, "input": name}))["digest"] not in ledger
+        ]
+        if not rows:
             continue
         everything = make_token_set(
             task.data.examples, task.reading[name], data=task.data.name, cache=work / "tokens", workers=2
         )
         features = embedded(encoder, everything, pooled=task.pooled)
         backbone = _Named(name=str(key["encoder"]), width=encoder.model.config.hidden_size)
-        for head in missing:
+        for row in rows:
             reader = Held(backbone=backbone, reading=task.reading[name], pool=task.pooled, features=features)
-            _probe(book, task, head, reader, {**key, "input": name})
+            _probe(ledger, task, row, reader)
 
 
-def _probe(book: Book, task: Task, head: str, reader: FeatureReader, key: Mapping[str, Any]) -> None:
-    """The seed of the probe is the encoder's."""
-    found = run_probe(task.data, reader, task.heads[head])
+def _asked(task: Task, head: str, key: Mapping[str, Any]) -> dict[str, Any]:
+    row = {"task": task.name, "clips": len(task.data.examples), "head": head, **key}
+    return {**row, "digest": digest_of({**row, "probe": asdict(task.heads[head])})}
+
+
+def _probe(ledger: Ledger, task: Task, row: Mapping[str, Any], reader: FeatureReader) -> None:
+    found = run_probe(task.data, reader, task.heads[row["head"]])
     top1 = found.report["results"]["top1"]
-    book.add(
-        {
-            "task": task.name,
-            "head": head,
-            **key,
-            "top1": top1["mean"],
-            "interval": top1.get("interval"),
-            "broken": len(found.report["broken"]),
-        }
-    )
+    answers = {"top1": top1["mean"], "interval": top1.get("interval"), "broken": len(found.report["broken"])}
+    print({**row, **answers}, flush=True)
+    ledger.add({**row, **answers})
 
 
-def baselines(book: Book, tasks: Sequence[Task]) -> None:
+def baselines(ledger: Ledger, tasks: Sequence[Task]) -> None:
     for task in tasks:
         name = next(iter(task.reading))
         kinds: list[Any] = [Pixels(28 if task.pooled else 14), Hog()]
         kinds += [EdgesAndColours()] if task.pooled else [MotionAndEdges()]
         for kind in kinds:
             for head in task.heads:
-                key = {"encoder": kind.name, "seed": 0, "input": "-"}
-                if not book.has(task=task.name, head=head, **key):
+                row = _asked(task, head, {"encoder": kind.name, "seed": 0, "input": "-"})
+                if row["digest"] not in ledger:
                     reader = FeatureReader(backbone=kind, reading=task.reading[name], pool=task.pooled, workers=2)
-                    _probe(book, task, head, reader, key)
+                    _probe(ledger, task, row, reader)

@@ -68,3 +68,20 @@ def test_a_picture_that_an_archive_does_not_hold(tmp_path: Path) -> None:
     first = items_of("t", archive)[0]
     store = extract_features([gone, first], EdgesAndColours(), tmp_path / "f", reading=READING)
     assert list(store.failures) == ["gone"]
+
+
+def test_an_archive_that_cannot_be_read_is_listed_and_the_rest_is_done(tmp_path: Path) -> None:
+    whole = idx(np.arange(2 * 28 * 28).reshape(2, 28, 28) % 251, tmp_path / "t-images-idx3-ubyte")
+    cut = tmp_path / "u-images-idx3-ubyte"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    items = [item for path in (cut, whole) for item in items_of(path.name, path)]
+    store = extract_features(items, EdgesAndColours(), tmp_path / "f", reading=READING)
+    assert store.rows == 2
+    assert list(store.failures) == [cut.name]
+    assert "cut short" in store.failures[cut.name]
+
+
+def test_a_whole_archive_is_no_picture(tmp_path: Path) -> None:
+    archive = idx(np.zeros((3, 4, 4)), tmp_path / "t-images-idx3-ubyte")
+    with pytest.raises(UnreadableMediaError, match="archive of 3 pictures"):
+        medium_of(archive)

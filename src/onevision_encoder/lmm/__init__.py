@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from onevision_encoder import join_transformers
 from onevision_encoder.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ _HOME = {
 
 
 def _register() -> None:
-    join_transformers()
     importlib.import_module(f"{__name__}.registration").register_language_models()
 
 

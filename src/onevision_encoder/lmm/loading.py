@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from onevision_encoder import join_transformers
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError
 from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
@@ -31,7 +30,6 @@ def load_language_model(
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise InvalidArgumentError("dtype", dtype, f"auto or one of {', '.join(DTYPES)}")
-    join_transformers()
     register_language_models()
     name = os.fspath(source)
     looks_local = Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1

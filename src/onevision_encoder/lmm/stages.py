@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from onevision_encoder import join_transformers
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError, MissingExtraError
 from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
@@ -89,7 +88,6 @@ def load_trained(
     Raises:
         CheckpointError: files are missing or do not fit. MissingExtraError: adapters, and no peft.
     """
-    join_transformers()
     register_language_models()
     if not is_adapter(folder):
         if base is not None:

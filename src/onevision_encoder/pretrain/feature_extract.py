@@ -20,12 +20,12 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from onevision_encoder import __version__
-from onevision_encoder.errors import InvalidArgumentError, OneVisionError
+from onevision_encoder.errors import InvalidArgumentError, MediaError, OneVisionError, UnreadableMediaError
 from onevision_encoder.evaluate.backbone import Backbone
 from onevision_encoder.evaluate.distributed import team as joined_team
 from onevision_encoder.evaluate.features import source_of
 from onevision_encoder.pretrain.feature_store import FeatureStore, open_features, write_chunk, write_index
-from onevision_encoder.pretrain.idx_archive import is_idx, is_picture, numbered, read_idx, read_picture
+from onevision_encoder.pretrain.idx_archive import is_idx, is_picture, picture_numbers, read_picture
 from onevision_encoder.tokens import TokenizeConfig, read_clip
 from onevision_encoder.tokens.files import write_atomically
 
@@ -47,12 +47,14 @@ class Item:
 def items_of(id: str, path: Path) -> list[Item]:
     """The source, or of an IDX archive one for each of its pictures, with the ids that a corpus gives them.
 
-    Raises:
-        MediaNotFoundError, UnreadableMediaError: an archive that cannot be read.
+    An archive that cannot be read stays one source: whoever reads it (``medium_of``) says why it cannot be.
     """
     if not is_idx(path):
         return [Item(id=id, path=path)]
-    return [Item(id=id + number, path=Path(f"{path}{number}")) for number in numbered(len(read_idx(path)[0]))]
+    try:
+        return [Item(id=id + number, path=Path(f"{path}{number}")) for number in picture_numbers(path)]
+    except MediaError:
+        return [Item(id=id, path=path)]
 
 
 def medium_of(path: Path) -> Any:
@@ -61,7 +63,12 @@ def medium_of(path: Path) -> Any:
     Raises:
         MediaNotFoundError, UnreadableMediaError: a folder or an archive that does not give it.
     """
-    return [Image.fromarray(read_picture(path))] if is_picture(path) else source_of(path)
+    if is_picture(path):
+        return [Image.fromarray(read_picture(path))]
+    if is_idx(path):
+        count = len(picture_numbers(path))
+        raise UnreadableMediaError(path, f"an archive of {count} pictures; name one: {path.name}#0")
+    return source_of(path)
 
 
 def extract_features(

@@ -50,6 +50,15 @@ def numbered(count: int) -> list[str]:
     return [f"{_NUMBER}{n:0{digits}d}" for n in range(count)]
 
 
+def picture_numbers(archive: Path) -> list[str]:
+    """:func:`numbered` of an archive.
+
+    Raises:
+        MediaNotFoundError, UnreadableMediaError: as :func:`read_idx`.
+    """
+    return numbered(len(_pictures(archive)))
+
+
 def is_picture(path: Path) -> bool:
     """Whether a path is ``ARCHIVE#NUMBER``."""
     archive, _, number = path.name.rpartition(_NUMBER)

@@ -34,7 +34,7 @@ from onevision_encoder.tokens.files import write_atomically
 
 FRAMES, PATCHES = 16, 64
 """Of a clip, and of a frame: 112 x 112 pixels."""
-OBJECTS = "banks/object.safetensors"
+OBJECT_BANK = "banks/object.safetensors"
 """Where stage 1 leaves its bank of objects, in its folder."""
 POSITIVES = 3
 """Nearest groups of a sample that are its labels."""
@@ -51,9 +51,9 @@ class TinyPlan:
     stills_per_clip: int = 2
     """Frames of clips that serve as pictures where there are none."""
     items_per_group: int = 12
-    """The banks have as many groups as this makes,"""
+    """A bank has one group for so many pictures or clips."""
     most_groups: tuple[int, int] = (256, 64)
-    """of pictures and of clips at most."""
+    """The most groups of pictures, and of clips, however many there are."""
     say: Callable[[str], object] = lambda words: tqdm.write(f"ove: {words}", file=sys.stderr)
 
 
@@ -86,7 +86,7 @@ def run_tiny(
     first, second = tiny_stages(data, out / "stage1", settings)
     plan.say(f"stage 1: {first.steps} steps on {data.pictures} pictures")
     before = pretrain(first, out / "stage1", device=device, quiet=quiet)
-    export_bank(before.out, "object", before.out / OBJECTS)
+    export_bank(before.out, "object", before.out / OBJECT_BANK)
     plan.say(f"stage 2: {second.steps} steps on pictures and {data.clips} clips")
     after = pretrain(second, out / "stage2", device=device, quiet=quiet)
     probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES)
@@ -198,7 +198,7 @@ def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> t
         second,
         banks=sized,
         encoder=replace(second.encoder, init=str(stage1 / "encoder")),
-        bank_init={"object": str(stage1 / OBJECTS)},
+        bank_init={"object": str(stage1 / OBJECT_BANK)},
         data=replace(second.data, sources=(images, videos), missing_labels="none"),
     )
     for setting in settings:

@@ -32,8 +32,10 @@ def find_media(
         InvalidArgumentError: a folder without videos.
     """
     found = find_items([place])
-    clips = [item for item in found if item.path.suffix.lower() in VIDEO_SUFFIXES.split()]
-    pictures = [item for item in found if item not in clips]
+    clips: list[Item] = []
+    pictures: list[Item] = []
+    for item in found:
+        (clips if item.path.suffix.lower() in VIDEO_SUFFIXES.split() else pictures).append(item)
     if clips and pictures:  # a corpus is built of folders: each kind gets one
         clips, pictures = (_linked(out / name, items) for name, items in (("clips", clips), ("pictures", pictures)))
     if not clips:
