@@ -26,7 +26,7 @@ class _Pages(BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.send_response(200)
             self.end_headers()
-            for _ in range(40):
+            for _ in range(600):  # 30 s
                 self.wfile.write(b"\x89PNG")
                 self.wfile.flush()
                 time.sleep(0.05)
@@ -95,7 +95,7 @@ def test_a_slow_page_is_left(site: str) -> None:
     started = time.monotonic()
     with pytest.raises(RefusedSourceError):
         Allowed(remote=True, seconds=0.2, resolve=names, reachable=here).read(f"{site}/slow")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15
 
 
 def test_one_internal_address_of_a_host_is_enough(site: str) -> None:
