@@ -8,9 +8,10 @@ pipeline of ``--recipe tiny-cpu`` makes corpora and banks of them, of hand-made 
 policy chose), frames (whole frames), recipe (codec, frames and tiles mixed), each 128 of 1,024 patches.
 
 Probes of frozen encoders, on data of other seeds: Fashion-MNIST (nearest neighbours and a linear head on the pooled
-embedding, --labels of its training pictures), the motion suite and fight_256 (attentive head on 128 tokens, read as the
-arm reads; five folds). random: the same encoder untrained. Baselines: pixels, histograms of oriented gradients with
-normalised blocks, and for clips the very features that the bank was made of.
+embedding, a linear head on all tokens in a row; --labels of its training pictures), the motion suite and fight_256
+(attentive head on 128 tokens, read as the arm reads; five folds). random: the same encoder untrained. Baselines:
+pixels, histograms of oriented gradients with normalised blocks, and for clips the very features that the bank was made
+of.
 
 Finished parts lie in the work folder: the same command goes on where it stopped. ``--ship SEED`` writes the encoder of
 arm recipe of that seed, in float16, and its card to the folder of the package's default weights.
@@ -103,7 +104,7 @@ def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], ledger: Ledger, a
                 task,
                 loaded,
                 {"encoder": name, "seed": seed},
-                ("picture",) if task.pooled else inputs,
+                ("picture",) if task.pictures else inputs,
                 args.work,
             )
 
@@ -182,7 +183,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=200, help="procedural clips of each class to learn from")
     parser.add_argument("--suite", type=int, nargs=2, default=(100, 50), help="clips of each class to probe with")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--labels", type=int, default=6000, help="labelled pictures that probes see")
+    parser.add_argument("--labels", type=int, nargs="*", default=[1000, 6000], help="labelled pictures that probes see")
     parser.add_argument("--tests", type=int, default=4000)
     parser.add_argument("--set", nargs="*", default=[], help="stage1.NAME=VALUE, stage2.NAME=VALUE")
     parser.add_argument("--ship", type=int, help="seed whose encoder becomes the default weights")
@@ -196,7 +197,7 @@ def main() -> None:
     notes = [
         f"media: {data.pictures:,} pictures, {data.clips:,} clips; groups {dict(data.groups)}",
         f"settings: {' '.join((*SETTINGS, *args.set))}",
-        f"Fashion-MNIST: {args.labels} labelled pictures, {args.tests} test pictures; accuracy is top-1; +- over seeds",
+        f"Fashion-MNIST: {args.tests} test pictures; accuracy is top-1; +- over seeds",
     ]
     if args.ship is not None:
         ship(args.ship, data, ledger, args.work)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from baselines import Hog, Pixels
@@ -37,8 +37,6 @@ SIDE, BUDGET = 56, 128
 """Pixels of a picture; tokens of a clip."""
 READS = {"codec": "codec", "frames": "uniform"}
 """Input of a probe -> policy."""
-HEADS = {"knn": ProbeConfig(head="knn", seeds=1), "linear": ProbeConfig(head="linear", seeds=1, epochs=20)}
-ATTENTIVE = ProbeConfig(head="attentive", seeds=1, epochs=30, lrs=(3e-4, 1e-3, 3e-3))
 GROUP = 16_384
 
 
@@ -67,14 +65,34 @@ class _Named:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Head:
+    """What is trained on features, and on which: the pooled embedding, every token, or all tokens in one row."""
+
+    probe: ProbeConfig
+    form: Literal["pooled", "tokens", "places"] = "pooled"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """Labelled data, how it is read, and which heads judge it. ``pooled``: by the pooled embedding."""
+    """Labelled data, how it is read, and the heads that judge it."""
 
     name: str
     data: DataSet
-    heads: Mapping[str, ProbeConfig]
-    pooled: bool
+    heads: Mapping[str, Head]
     reading: Mapping[str, TokenizeConfig]
+
+    @property
+    def pictures(self) -> bool:
+        return "picture" in self.reading
+
+
+LINEAR = ProbeConfig(head="linear", seeds=1, epochs=20)
+OF_PICTURES = {
+    "knn": Head(probe=ProbeConfig(head="knn", seeds=1)),
+    "linear": Head(probe=LINEAR),
+    "linear, every place": Head(probe=LINEAR, form="places"),
+}
+ATTENTIVE = ProbeConfig(head="attentive", seeds=1, epochs=30, lrs=(3e-4, 1e-3, 3e-3))
 
 
 def fashion_set(work: Path, fashion: Path, labels: int, tests: int) -> DataSet:
@@ -103,33 +121,38 @@ def tasks_of(args: argparse.Namespace) -> list[Task]:
         make_suite(suite, MotionSuite(clips_per_class=(args.suite[0], 0, args.suite[1])), quiet=False)
     found = [
         Task(
-            name="Fashion-MNIST",
-            data=fashion_set(args.work, args.fashion, args.labels, args.tests),
-            heads=HEADS,
-            pooled=True,
+            name=f"Fashion-MNIST, {count:,} labels",
+            data=fashion_set(args.work, args.fashion, count, args.tests),
+            heads=OF_PICTURES,
             reading=picture,
-        ),
-        Task(
-            name="motion suite", data=load_dataset(suite), heads={"attentive": ATTENTIVE}, pooled=False, reading=clips
-        ),
+        )
+        for count in args.labels
     ]
+    found.append(
+        Task(
+            name="motion suite",
+            data=load_dataset(suite),
+            heads={"attentive": Head(probe=ATTENTIVE, form="tokens")},
+            reading=clips,
+        )
+    )
     if args.fight:
-        folds = {"attentive": replace(ATTENTIVE, folds=5)}
-        found.append(Task(name="fight_256", data=load_dataset(args.fight), heads=folds, pooled=False, reading=clips))
+        folds = Head(probe=replace(ATTENTIVE, folds=5), form="tokens")
+        found.append(Task(name="fight_256", data=load_dataset(args.fight), heads={"attentive": folds}, reading=clips))
     return found
 
 
-def embedded(loaded: LoadedEncoder, tokens: TokenSet, *, pooled: bool) -> dict[str, NDArray[np.float32]]:
-    """Features by id: the pooled embedding [1, C] or all tokens [L, C]."""
+def embedded(loaded: LoadedEncoder, tokens: TokenSet, form: str) -> dict[str, NDArray[np.float32]]:
+    """Features by id: the pooled embedding [1, C], all tokens [L, C], or these in one row [1, L C]."""
     out: dict[str, NDArray[np.float32]] = {}
     step = max(1, GROUP // int(tokens.lengths_S.max()))
     for start in range(0, len(tokens), step):
         which = range(start, min(start + step, len(tokens)))
-        made = embed_tokens(loaded, tokens.batch(which), return_tokens=True)
+        made = embed_tokens(loaded, tokens.batch(which), return_tokens=form != "pooled")
         for i, one in zip(which, made.unpack(), strict=True):
-            found = one.pooled_SC if pooled else one.tokens_NC
+            found = one.pooled_SC if form == "pooled" else one.tokens_NC
             assert found is not None
-            out[tokens.ids[i]] = found.astype(np.float32)
+            out[tokens.ids[i]] = found.astype(np.float32).reshape((1, -1) if form == "places" else found.shape)
     return out
 
 
@@ -146,20 +169,21 @@ def judge(
         everything = make_token_set(
             task.data.examples, task.reading[name], data=task.data.name, cache=work / "tokens", workers=2
         )
-        features = embedded(encoder, everything, pooled=task.pooled)
-        backbone = _Named(name=str(key["encoder"]), width=encoder.model.config.hidden_size)
         for row in rows:
-            reader = Held(backbone=backbone, reading=task.reading[name], pool=task.pooled, features=features)
+            form = task.heads[row["head"]].form
+            features = embedded(encoder, everything, form)
+            backbone = _Named(name=str(key["encoder"]), width=next(iter(features.values())).shape[1])
+            reader = Held(backbone=backbone, reading=task.reading[name], pool=form != "tokens", features=features)
             _probe(ledger, task, row, reader)
 
 
 def _asked(task: Task, head: str, key: Mapping[str, Any]) -> dict[str, Any]:
     row = {"task": task.name, "clips": len(task.data.examples), "head": head, **key}
-    return {**row, "digest": digest_of({**row, "probe": asdict(task.heads[head])})}
+    return {**row, "digest": digest_of({**row, "probe": asdict(task.heads[head].probe)})}
 
 
 def _probe(ledger: Ledger, task: Task, row: Mapping[str, Any], reader: FeatureReader) -> None:
-    found = run_probe(task.data, reader, task.heads[row["head"]])
+    found = run_probe(task.data, reader, task.heads[row["head"]].probe)
     top1 = found.report["results"]["top1"]
     answers = {"top1": top1["mean"], "interval": top1.get("interval"), "broken": len(found.report["broken"])}
     print({**row, **answers}, flush=True)
@@ -167,13 +191,14 @@ def _probe(ledger: Ledger, task: Task, row: Mapping[str, Any], reader: FeatureRe
 
 
 def baselines(ledger: Ledger, tasks: Sequence[Task]) -> None:
+    """Their features keep the places as they are: a head "every place" would be the plain one again."""
     for task in tasks:
         name = next(iter(task.reading))
-        kinds: list[Any] = [Pixels(28 if task.pooled else 14), Hog()]
-        kinds += [EdgesAndColours()] if task.pooled else [MotionAndEdges()]
+        kinds: list[Any] = [Pixels(28 if task.pictures else 14), Hog()]
+        kinds += [EdgesAndColours()] if task.pictures else [MotionAndEdges()]
         for kind in kinds:
-            for head in task.heads:
+            for head in (name for name, head in task.heads.items() if head.form != "places"):
                 row = _asked(task, head, {"encoder": kind.name, "seed": 0, "input": "-"})
                 if row["digest"] not in ledger:
-                    reader = FeatureReader(backbone=kind, reading=task.reading[name], pool=task.pooled, workers=2)
+                    reader = FeatureReader(backbone=kind, reading=task.reading[name], pool=task.pictures, workers=2)
                     _probe(ledger, task, row, reader)
