@@ -108,9 +108,9 @@ def declared(final: bool) -> dict[str, Part]:
             heading="Ten times as many steps, one seed: do frames only need longer?",
         ),
         "fight": Part(
-            config=_sweep((*CODEC, *RIVALS), folds=5, tune=FIGHT_TUNE),
+            config=_sweep((*CODEC, *RIVALS), folds=5, tune=FIGHT_TUNE, seeds=1),
             suite=None,
-            heading="fight_256, five folds",
+            heading="fight_256, five folds, each trained once",
         ),
         "held_out": Part(
             config=_sweep((*CODEC, *RIVALS)),
