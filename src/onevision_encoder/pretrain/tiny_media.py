@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.pretrain.corpus_sources import VIDEO_SUFFIXES, Item, find_items
+from onevision_encoder.pretrain.corpus_sources import Item, find_items
+from onevision_encoder.video.suffixes import is_video_name
 
 
 def procedural_clips(folder: Path, *, seed: int, counts: tuple[int, int, int], say: Callable[[str], object]) -> Path:
@@ -35,7 +36,7 @@ def find_media(
     clips: list[Item] = []
     pictures: list[Item] = []
     for item in found:
-        (clips if item.path.suffix.lower() in VIDEO_SUFFIXES.split() else pictures).append(item)
+        (clips if is_video_name(item.path) else pictures).append(item)
     if clips and pictures:  # a corpus is built of folders: each kind gets one
         clips, pictures = (_linked(out / name, items) for name, items in (("clips", clips), ("pictures", pictures)))
     if not clips:
