@@ -52,8 +52,7 @@ from onevision_encoder.model import LoadedEncoder, embed_tokens, load_encoder
 from onevision_encoder.pretrain import PretrainConfig, pretrain
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
 from onevision_encoder.pretrain.idx_archive import read_idx
-from onevision_encoder.pretrain.pipeline import OBJECT_BANK, TinyData, TinyPlan, prepare_tiny, tiny_stages
-from onevision_encoder.pretrain.run_folder import export_bank
+from onevision_encoder.pretrain.pipeline import TinyData, TinyPlan, prepare_tiny, tiny_stages
 from onevision_encoder.pretrain.train_state import first_encoder
 from onevision_encoder.tokens import TokenizeConfig
 
@@ -270,7 +269,6 @@ def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], book: Book, args:
     parts: list[tuple[str, Any, tuple[str, ...]]] = [("random", untrained, both)]
     began = time.process_time()
     before = pretrain(first, args.work / f"stage1-{seed}", device="cpu")
-    export_bank(before.out, "object", before.out / OBJECT_BANK)
     parts.append(("stage 1", before.encoder, both))
     for arm in args.arms:
         after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu")
