@@ -36,8 +36,7 @@ from learning_tasks import READS, SIDE, Task, baselines, judge, tasks_of
 from onevision_encoder.evaluate.sweep_ledger import Ledger
 from onevision_encoder.model import LoadedEncoder, default_weights, load_encoder, write_model_card
 from onevision_encoder.pretrain import PretrainConfig, pretrain
-from onevision_encoder.pretrain.pipeline import OBJECT_BANK, TinyData, TinyPlan, prepare_tiny, tiny_stages
-from onevision_encoder.pretrain.run_folder import export_bank
+from onevision_encoder.pretrain.pipeline import TinyData, TinyPlan, prepare_tiny, tiny_stages
 from onevision_encoder.pretrain.tiny_media import procedural_clips
 from onevision_encoder.pretrain.train_state import first_encoder
 
@@ -90,7 +89,6 @@ def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], ledger: Ledger, a
     parts: list[tuple[str, Any, tuple[str, ...]]] = [("random", untrained, both)]
     began = time.process_time()
     before = pretrain(first, args.work / f"stage1-{seed}", device="cpu")
-    export_bank(before.out, "object", before.out / OBJECT_BANK)
     parts.append(("stage 1", before.encoder, both))
     for arm in args.arms:
         after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu")

@@ -3,27 +3,32 @@
     python benchmarks/bench_lmm.py --work FOLDER [--parts accuracy speed] [--out benchmarks/results]
 
 Accuracy: a Qwen3 of two layers and an encoder of three, both from scratch, are trained (``fine_tune``, all weights) on
-questions about the training clips of the motion suite, and asked about test clips. Every arm has the same number of
-tokens of the language model, steps, clips and seeds; an answer counts if it is the most likely of all words.
-arm: how patches are chosen, and the merger. tokens: of the language model for a video. patches: that the encoder reads.
-accuracy: share of right answers, all questions alike; +-: standard deviation over seeds. chance: of the same questions.
+questions about the training clips of the motion suite, and asked about test clips. Every arm has the same steps, clips
+and seeds; an answer counts if its first word is the most likely of all words.
+arm: how patches are chosen, and the merger. codec: from 64 frames. frames: whole ones of 8 x 8 patches. small frames:
+of 4 x 4 patches, four times as many. tokens: of the language model for a video. patches: that the encoder reads, of so
+many frames. accuracy: mean over the kinds of questions; +-: standard deviation over seeds. chance: of the same.
 
 Speed: one video, random weights, one run. ttft: from patches to the first new token (encoder, merger, prefill).
-tokens/s: of the tokens after it. prefill CPU s: of all threads.
+tokens/s: of the 32 tokens after it, in the same call. prefill CPU s: of all threads, to the first token.
 
-The suite, the tokens, checkpoints and finished arms lie in the work folder: the same command goes on where it stopped.
+The suite, the tokens, checkpoints and finished arms lie in the work folder, by a digest of all that decides them: the
+same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
+import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import report
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -31,10 +36,13 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config
 
 from onevision_encoder import OneVisionEncoderConfig, OneVisionForConditionalGeneration
 from onevision_encoder.evaluate import MotionSuite, make_suite
+from onevision_encoder.evaluate.sweep_ledger import digest_of
 from onevision_encoder.lmm import TokenCache, TrainingConfig, fine_tune, load_trained, read_samples
 from onevision_encoder.lmm.motion_questions import motion_questions, write_questions
 from onevision_encoder.lmm.training_data import Collator, SampleEncoder
 
+WRITTEN = 32
+"""Tokens whose rate is measured."""
 CHAT = (
     "{% for m in messages %}{{ '<|im_start|> ' + m['role'] + ' ' + m['content'] + ' <|im_end|> ' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|> assistant ' }}{% endif %}"
@@ -43,25 +51,34 @@ CHAT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
+    """``side``: patches along a frame."""
+
+    name: str
     backend: str
     merger: str
     tokens: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.backend}, merger {self.merger}, {self.tokens} tokens"
+    side: int = 8
 
     @property
     def key(self) -> str:
-        return f"{self.backend}-{self.merger}-{self.tokens}"
+        return f"{self.name.replace(' ', '-')}-{self.merger}-{self.tokens}"
+
+    @property
+    def ratio(self) -> int:
+        return 4 if self.merger == "2x2" else 1
 
 
-ARMS = [
-    Arm(backend=backend, merger=merger, tokens=tokens)
-    for merger, tokens in (("none", 64), ("2x2", 64), ("2x2", 16))
-    for backend in ("codec", "frames")
-]
-"""Merged and not at as many tokens of the language model, and at as many patches that the encoder reads."""
+def _arms(merger: str, tokens: int) -> list[Arm]:
+    frames = {"backend": "frames", "merger": merger, "tokens": tokens}
+    return [
+        Arm(name="codec", backend="codec", merger=merger, tokens=tokens),
+        Arm(name="frames", **frames),  # type: ignore[arg-type]
+        Arm(name="small frames", side=4, **frames),  # type: ignore[arg-type]
+    ]
+
+
+ARMS = [*_arms("none", 64), *_arms("2x2", 64), Arm(name="codec", backend="codec", merger="2x2", tokens=16)]
+"""Merged and not at as many tokens of the language model; and, by the last, at as many patches of the encoder."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -82,31 +99,33 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_model(folder: Path, merger: str, seed: int) -> Path:
+EYES = OneVisionEncoderConfig(
+    hidden_size=64,
+    intermediate_size=256,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    initializer_range=0.08,
+    place_waves=8,
+    place_size=(64, 8, 8),
+    place_std=1.5,
+)
+MOUTH = Qwen3Config(
+    vocab_size=64,
+    hidden_size=64,
+    intermediate_size=192,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    max_position_embeddings=1024,
+    initializer_range=0.08,
+)
+
+
+def make_model(folder: Path, arm: Arm, seed: int) -> Path:
     if not (folder / "processor_config.json").is_file():
-        eyes = OneVisionEncoderConfig(
-            hidden_size=64,
-            intermediate_size=256,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            initializer_range=0.08,
-            place_waves=8,
-            place_size=(64, 8, 8),
-            place_std=1.5,
-        )
-        mouth = Qwen3Config(
-            vocab_size=64,
-            hidden_size=64,
-            intermediate_size=192,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=16,
-            max_position_embeddings=1024,
-            initializer_range=0.08,
-        )
         model, processor = OneVisionForConditionalGeneration.from_parts(
-            eyes, mouth, tokenizer=tokenizer(), merger=merger, seed=seed, num_frames=64, max_patches=64
+            EYES, MOUTH, tokenizer=tokenizer(), merger=arm.merger, seed=seed, num_frames=64, max_patches=arm.side**2
         )
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
@@ -117,22 +136,31 @@ def prepare(work: Path, clips: tuple[int, int], seed: int) -> tuple[Path, dict[s
     """The suite and its questions, made once."""
     suite = work / f"suite-{clips[0]}-{clips[1]}-{seed}"
     if not (suite / "suite.json").is_file():
+        shutil.rmtree(suite, ignore_errors=True)  # half of it
         make_suite(suite, MotionSuite(clips_per_class=(clips[0], 0, clips[1]), seed=seed), quiet=False)
     return suite, {split: write_questions(suite, split, suite / f"{split}.jsonl") for split in ("train", "test")}
+
+
+def source_tree() -> str:
+    """What git calls the package's source as it was committed."""
+    root = Path(__file__).resolve().parents[1]
+    told = subprocess.run(["git", "-C", root, "rev-parse", "HEAD:src"], capture_output=True, text=True, check=True)
+    return told.stdout.strip()
 
 
 def run_arm(
     arm: Arm, seed: int, work: Path, suite: Path, files: dict[str, Path], config: dict[str, Any]
 ) -> dict[str, Any]:
     """Train and ask; what is finished is read back."""
-    marks = "-".join(str(value) for value in config.values())
-    place = work / f"{arm.key}-seed{seed}-{suite.name}-{marks}"
+    decides = {"arm": asdict(arm), "seed": seed, "suite": suite.name, "config": config, "source": source_tree()}
+    decides |= {"eyes": EYES.to_dict(), "mouth": MOUTH.to_dict()}
+    mark = digest_of(json.loads(json.dumps(decides, default=str)))[:12]
+    place = work / f"{arm.key}-seed{seed}-{mark}"
     done = place / "accuracy.json"
     if done.is_file():
         found: dict[str, Any] = json.loads(done.read_text())
         return found
-    began = time.process_time()
-    start = make_model(work / f"model-{arm.merger}-seed{seed}", arm.merger, seed)
+    start = make_model(work / f"model-{arm.key}-seed{seed}-{mark}", arm, seed)
     facts = fine_tune(
         start,
         files["train"],
@@ -142,7 +170,7 @@ def run_arm(
         cache=work / "tokens",
         device="cpu",
         resume=(place / "training.json").is_file(),
-        tick=lambda what, i, n: print(f"  {arm.key} {what} {i} of {n}") if i % 250 == 0 else None,
+        tick=lambda what, i, n: print(f"  {arm.key} {what} {i} of {n}", flush=True) if i % 250 == 0 else None,
         video_backend=arm.backend,
         budget=arm.tokens,
     ).facts
@@ -154,11 +182,19 @@ def run_arm(
         "right": right,
         "last_loss": facts["last_loss"],
         "visual_tokens": data["visual_tokens"] / data["samples"],
+        "frames": frames_read(place, files["test"], suite, work / "tokens"),
         "parameters": facts["trained_parameters"],
-        "cpu_s": time.process_time() - began,
     }
     done.write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def frames_read(folder: Path, file: Path, root: Path, cache: Path) -> float:
+    """Frames of which the encoder reads patches, mean over some test clips."""
+    _, processor = load_trained(folder)
+    encode = SampleEncoder(processor, TokenCache(cache))
+    found = [encode(sample).vision["patch_positions"] for sample in read_samples(file, root)[::100]]
+    return statistics.fmean(len(torch.unique(positions_N3[:, 0])) for positions_N3 in found)
 
 
 @torch.inference_mode()
@@ -187,36 +223,44 @@ def accuracy_tables(args: argparse.Namespace) -> dict[str, list[report.Row]]:
     suite, files = prepare(args.work, (args.train_clips, args.test_clips), args.suite_seed)
     config = {"steps": args.steps, "batch": args.batch, "learning_rate": args.rate, "warmup": args.steps // 20}
     overall, by_kind = [], []
-    for arm in ARMS:
-        if args.arms and arm.key not in args.arms:
-            continue
+    for arm in (arm for arm in ARMS if not args.arms or arm.key in args.arms):
         runs = [run_arm(arm, seed, args.work, suite, files, config) for seed in range(args.seeds)]
         kinds = list(runs[0]["right"])
         mean = {kind: [run["right"][kind]["accuracy"] for run in runs] for kind in kinds}
         whole = [statistics.fmean(run["right"][kind]["accuracy"] for kind in kinds) for run in runs]
         chance = {kind: runs[0]["right"][kind]["chance"] for kind in kinds}
-        ratio = 4 if arm.merger == "2x2" else 1
         overall.append(
             {
-                "arm": arm.name,
+                "arm": f"{arm.name}, merger {arm.merger}",
                 "tokens": runs[0]["visual_tokens"],
-                "patches": runs[0]["visual_tokens"] * ratio,
+                "patches": runs[0]["visual_tokens"] * arm.ratio,
+                "frames": runs[0]["frames"],
                 "accuracy": statistics.fmean(whole),
                 "+-": statistics.stdev(whole) if len(whole) > 1 else "-",
                 "chance": statistics.fmean(chance.values()),
                 "training loss": statistics.fmean(run["last_loss"] for run in runs),
-                "CPU s a run": statistics.fmean(run["cpu_s"] for run in runs),
             }
         )
-        by_kind.append({"arm": arm.name, **{k: statistics.fmean(mean[k]) for k in kinds}})
+        by_kind.append({"arm": arm.key, **{k: statistics.fmean(mean[k]) for k in kinds}})
     by_kind.append({"arm": "chance", **chance})
     return {"Held-out accuracy": overall, "By question": by_kind}
 
 
+class Clock:
+    """A streamer that notes when the prompt and each token came."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def put(self, _: Any) -> None:
+        self.at.append(time.perf_counter())
+
+    def end(self) -> None:
+        return
+
+
 def speed_table(args: argparse.Namespace) -> list[report.Row]:
     """The same 64 frames of 504 x 504 pixels, as each arm reads them."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     wide = rng.integers(0, 256, (63, 95, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     frames = np.stack([wide[:504, 4 * t : 4 * t + 504] for t in range(64)])
@@ -239,33 +283,36 @@ def speed_table(args: argparse.Namespace) -> list[report.Row]:
         )
         talk = [{"role": "user", "content": [{"type": "video", "video": frames, **options}, "how many jumps"]}]
         inputs = processor.apply_chat_template(talk, tokenize=True, add_generation_prompt=True)
-        best: dict[str, float] = {}
+        model.generation_config.eos_token_id = None  # random weights may say anything
+        first, rate, prefill = [], [], []
         for _ in range(args.repeats):
-            for count in (1, 17):
-                wall, cpu = time.perf_counter(), time.process_time()
-                model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
-                for kind, value in (("wall", time.perf_counter() - wall), ("cpu", time.process_time() - cpu)):
-                    best[f"{kind} {count}"] = min(best.get(f"{kind} {count}", 1e9), value)
+            began = time.process_time()
+            model.generate(**inputs, max_new_tokens=1, do_sample=False)
+            prefill.append(time.process_time() - began)
+            clock, began = Clock(), time.perf_counter()
+            model.generate(**inputs, max_new_tokens=1 + WRITTEN, do_sample=False, streamer=clock)
+            first.append(clock.at[1] - began)
+            rate.append(WRITTEN / (clock.at[-1] - clock.at[1]))
         medium = inputs.media[0]
         rows.append(
             {
                 "arm": name,
                 "patches": medium.patches,
                 "tokens": medium.tokens,
-                "ttft s": best["wall 1"],
-                "prefill CPU s": best["cpu 1"],
-                "tokens/s": 16 / max(best["wall 17"] - best["wall 1"], 1e-9),
+                "ttft s": min(first),
+                "prefill CPU s": min(prefill),
+                "tokens/s": max(rate),
             }
         )
-    first = rows[0]["ttft s"]
-    return [{**row, "ttft, first arm / this": first / row["ttft s"]} for row in rows]  # type: ignore[operator]
+    slowest = rows[0]["ttft s"]
+    return [{**row, "ttft, first arm / this": slowest / row["ttft s"]} for row in rows]  # type: ignore[operator]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps everything between calls")
     parser.add_argument("--parts", nargs="*", default=["accuracy", "speed"], choices=["accuracy", "speed"])
-    parser.add_argument("--arms", nargs="*", default=[], help="of: " + ", ".join(arm.key for arm in ARMS))
+    parser.add_argument("--arms", nargs="*", default=[], choices=[arm.key for arm in ARMS])
     parser.add_argument("--train-clips", type=int, default=120, help="of each class")
     parser.add_argument("--test-clips", type=int, default=25, help="of each class")
     parser.add_argument("--suite-seed", type=int, default=0)

@@ -5,18 +5,15 @@
 
 A tiny encoder is trained from scratch in every cell, with the same recipe and steps, on tokens that each policy chose
 of the same clips. Finished cells are kept in --work: the same command goes on where it stopped, and what is there is
-reported by --report. Costs are measured with --costs, when nothing else runs. Part main is also what this gives:
-
-    ove eval sweep --data motion --clips-per-class 200 20 50 --num-frames 16 --max-patches 64 --steps 1000 \\
-        --precision bfloat16 --pool mean --rope-mode pairwise --place-waves 8 --place-std 1.5 --jobs 2 --policies \\
-        codec:bits codec:fused uniform uniform_lowres random codec:frame_difference run_length
+reported by --report. Costs are measured with --costs, when nothing else runs. Above each table stands the
+`ove eval sweep` that gives it.
 
 Parts:
 main: every policy at 64, 128 and 256 of 1,024 tokens on the development family of the motion suite.
 providers: who computes the signals, on clips that all of them can read (H.264 and MPEG-4).
 interventions: the paper's three, at test time and trained with.
 ablations: choices of the codec policy, one by one. rope: the encoder's positions.
-pans: camera compensation where every camera pans.
+pans: camera compensation where the camera of every other clip pans and nothing else disturbs.
 longer: frames with ten times as many steps.
 fight: real clips, --fight FOLDER, five folds.
 held_out: main at 128 tokens on the held-out family; needs --final.
@@ -33,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+from sweep_command import sweep_command
 from tqdm import tqdm
 
 from onevision_encoder.evaluate import DataSet, MotionSuite, TuneConfig, load_dataset
@@ -101,16 +99,16 @@ def declared(final: bool) -> dict[str, Part]:
         "pans": Part(
             config=_sweep((*_variants(("codec:fused",), "camera=none"), "codec:frame_difference")),
             suite=replace(SUITE, nuisances=("pan",)),
-            heading="Camera compensation where cameras pan",
+            heading="Camera compensation where every other camera pans",
         ),
         "longer": Part(
             config=_sweep(("uniform_lowres",), tune=LONG_TUNE, seeds=1),
             heading="Ten times as many steps, one seed: do frames only need longer?",
         ),
         "fight": Part(
-            config=_sweep((*CODEC, *RIVALS), folds=5, tune=FIGHT_TUNE),
+            config=_sweep((*CODEC, *RIVALS), folds=5, tune=FIGHT_TUNE, seeds=1),
             suite=None,
-            heading="fight_256, five folds",
+            heading="fight_256, five folds, each trained once",
         ),
         "held_out": Part(
             config=_sweep((*CODEC, *RIVALS)),
@@ -179,9 +177,10 @@ def publish(out: Path, found: Mapping[str, tuple[Part, dict[str, Any]]], work: P
     out.mkdir(parents=True, exist_ok=True)
     for name, (part, made) in found.items():
         text = as_markdown(made).replace("\n## ", "\n### ").split("\n", 1)[1]
-        lines += [f"## {part.heading}", text]
+        command = sweep_command(part.config, part.suite, "FOLDER")
+        lines += [f"## {part.heading}", "", f"`{command}`", text]
         rows += [{"part": name, **row} for row in made["rows"]]
-        kept[name] = {key: value for key, value in made.items() if key != "rows"}
+        kept[name] = {"command": command, **{key: value for key, value in made.items() if key != "rows"}}
         if name in ("main", "held_out", "fight") and (work / name / "sweep.png").is_file():
             picture = "motion" if name == "main" else f"motion_{name}"
             for suffix in ("svg", "png"):

@@ -56,7 +56,7 @@ def test_media_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.Capt
     assert code == 1
     told = json.loads(out)
     assert told["rows"] == 3
-    assert list(told["failed"]) == ["bad.mp4"]
+    assert list(told["failed"]) == ["media/bad.mp4"]
     assert "bad.mp4: UnreadableMediaError" in err
     assert "1 source could not be read" in err
     assert call(capsys, "concepts", "label", tmp_path / "bank")[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 from calling import call
 from clips import write_video
 
+from onevision_encoder.cli import verb_of
+
+RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 SMALL = ("--policies", "codec:bits", "uniform", "--budgets", 4, "--num-frames", 3, "--max-patches", 4, "--seeds", 1)
 SMALL += ("--steps", 2, "--width", 32, "--layers", 1, "--heads", 1, "--costs", "skip", "--resamples", 20)
 
@@ -44,3 +48,18 @@ def test_held_out_clips_need_the_final_word(tmp_path: Path, capsys: pytest.Captu
     assert code == 2
     assert "--final" in err
     assert not (tmp_path / "o").exists()
+
+
+def test_each_published_table_names_the_command_that_gives_it() -> None:
+    """The command is understood, and asks for the policies, budgets and encoders of the table's rows."""
+    published = json.loads((RESULTS / "motion.json").read_text(encoding="utf-8"))
+    commands = {part: kept["command"] for part, kept in published["parts"].items()}
+    assert {"main", "interventions"} <= set(commands)
+    for part, command in commands.items():
+        asked = verb_of(shlex.split(command)[1:]).config
+        rows = [row for row in published["rows"] if row["part"] == part]
+        assert {row["variant"] for row in rows} == set(asked.encoders), part
+        assert {row["budget"] for row in rows} == set(asked.token_budgets), part
+        assert len({row["policy"] for row in rows}) == len(asked.policies), part
+        assert {row["seed"] for row in rows} == set(range(asked.seeds)), part
+        assert f"`{command}`" in (RESULTS / "motion.md").read_text(encoding="utf-8")

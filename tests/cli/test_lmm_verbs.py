@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from calling import call
+from safetensors.torch import load_file, save_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lmm"))
 from speaking_parts import ROWS, media_folder, speaking_model, write_lines
@@ -63,6 +65,15 @@ def test_eval_reports_and_goes_on(place: Path, tmp_path: Path, capsys: pytest.Ca
     code, _, err = call(capsys, *base, "--benchmark", "none")
     assert code == 2
     assert "videomme" in err
+    other = shutil.copytree(place / "vlm", tmp_path / "vlm")
+    again = tuple(other if word == place / "vlm" else word for word in base)
+    code, _, err = call(capsys, *again, "--out", tmp_path / "other", "--limit", 1, "--json")
+    assert code == 0, err
+    weights = load_file(other / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    code, _, err = call(capsys, *again, "--out", tmp_path / "other", "--limit", 1, "--json")
+    assert code == 2, "trained on under the same name: other answers"
+    assert "other weights" in err
 
 
 def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

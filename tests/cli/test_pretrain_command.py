@@ -33,6 +33,8 @@ def test_a_dry_run_prints_the_budget(capsys: pytest.CaptureFixture[str]) -> None
         (("--recipe", "tiny-stage1-image", "--out", "x", "--media", "m"), "only recipe=tiny-cpu"),
         (("--recipe", "tiny-stage1-image", "--dry-run", "--world", 7), "batch_size=32"),
         (("--out", "nowhere", "--export", "y"), "holds no checkpoint"),
+        (("--recipe", "tiny-cpu", "--dry-run"), "tiny-stage1-image or tiny-stage2-video"),
+        (("--recipe", "tiny-cpu", "--config", "c.json", "--out", "x"), "either a config or a recipe"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(

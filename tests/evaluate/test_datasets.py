@@ -173,6 +173,16 @@ def test_a_folder_of_classes_with_and_without_splits(tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "split").counts() == {"train": 1, "val": 1, "test": 1}
 
 
+def test_pictures_of_a_class_and_not_the_frames_of_a_clip(tmp_path: Path) -> None:
+    for name in ("a/one.JPG", "a/two.png", "b/three.webp", "b/clip/0001.jpg", "b/clip/0002.jpg"):
+        write(tmp_path / name, name)
+    assert rows(load_dataset(tmp_path)) == {
+        "a/one.JPG": ("none", ["a"]),
+        "a/two.png": ("none", ["a"]),
+        "b/three.webp": ("none", ["b"]),
+    }
+
+
 def test_csv_with_and_without_a_header(tmp_path: Path) -> None:
     write(tmp_path / "plain/train.csv", "v/a.mp4,0\nv/b.mp4,2\n")
     write(tmp_path / "plain/test.csv", "v/c.mp4,1\nv/a.mp4,0\n")

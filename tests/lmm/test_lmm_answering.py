@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def test_time_and_cancelling_end_an_answer(parts: tuple[Any, Any]) -> None:
     assert (late.finish, late.answer_tokens) == ("time", 1)
     asked: list[int] = []
     gone = answer(model, processor, MESSAGES, writing=TEN, cancelled=lambda: asked.append(0) or len(asked) == 3)
-    assert (gone.finish, gone.answer_tokens) == ("cancelled", 3)
+    assert (gone.finish, gone.answer_tokens) == ("cancelled", 2)
+    never = answer(model, processor, MESSAGES, writing=TEN, cancelled=lambda: True)
+    assert (never.finish, never.answer_tokens, never.text) == ("cancelled", 0, "")
     for wrong in ({"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"stop": ("",)}, {"max_seconds": 0.0}):
         with pytest.raises(InvalidArgumentError):
             Writing(**wrong)
@@ -193,6 +196,12 @@ def test_a_run_goes_on_where_it_stopped(
     assert timeless[:5] == timeless[5:]
     with pytest.raises(InvalidArgumentError, match="asking"):
         judge(model, processor, questions, tmp_path / "cut", asking=Asking(how="both"))
+    calls.clear()
+    mended = replace(questions[0], answers=tuple(x for x in questions[0].letters if x not in questions[0].answers)[:1])
+    third = judge(model, processor, [mended, *questions[1:]], tmp_path / "cut", asking=asking)
+    assert calls == [mended.id, "q3"]  # the key was wrong: its line is made anew
+    assert third[0]["answers"] == list(mended.answers)
+    assert third[0]["letter"] == first[0]["letter"]
 
 
 def test_reports_by_hand() -> None:

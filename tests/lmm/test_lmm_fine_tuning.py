@@ -72,6 +72,9 @@ def test_broken_samples_are_refused_or_left_out_by_name(place: Path, tmp_path: P
     with pytest.raises(BrokenSamplesError) as caught:
         fine_tune(place / "model", data, tmp_path / "refused", steps(1), **CPU)
     assert [line for line, _ in caught.value.problems] == [3, 4]
+    for resume in (False, True):  # the tokens that were read are in nobody's way
+        with pytest.raises(BrokenSamplesError):
+            fine_tune(place / "model", data, tmp_path / "refused", steps(1), resume=resume, **CPU)
     for (_, cause), name in zip(caught.value.problems, ("absent.mp4", "broken.mp4"), strict=True):
         assert name in cause
     with warnings.catch_warnings():
@@ -140,6 +143,10 @@ def test_lora_trains_adapters_and_merges_into_the_same_answers(place: Path, tmp_
     ids = torch.arange(2, 20)[None] % 33
     with torch.inference_mode():
         assert torch.allclose(one(input_ids=ids).logits, other(input_ids=ids).logits, atol=1e-5)
+    base = json.loads((tmp_path / "lora/adapter_config.json").read_text())["base_model_name_or_path"]
+    assert base == str((place / "model").resolve()), "found from any working directory"
+    with pytest.raises(InvalidArgumentError, match="ove lmm merge"):  # the second adapters would replace the first
+        fine_tune(tmp_path / "lora", place / "x.jsonl", tmp_path / "more", config, **CPU)
 
 
 @NEEDS_ACCELERATE

@@ -9,13 +9,14 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from speaking_parts import media_folder, speaking_model
 
+from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.lmm.allowed_sources import Allowed
 from onevision_encoder.lmm.answering import Writing, answer
 
@@ -24,7 +25,9 @@ uvicorn = pytest.importorskip("uvicorn", reason='needs the extra: pip install "o
 
 from onevision_encoder.lmm.serving import Limits, make_app  # noqa: E402
 
-LIMITS = Limits(body_bytes=200_000, body_seconds=1.0, media=2, answer_tokens=5000, answer_seconds=60, waiting=1)
+LIMITS = Limits(
+    body_bytes=200_000, body_seconds=1.0, media=2, prompt_tokens=100, answer_tokens=5000, answer_seconds=60, waiting=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,12 @@ def test_an_answer_about_a_video_and_a_picture(server: Running, parts: tuple[Any
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "image_url"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         (words(tools=[{}]), "tools"),
+        (words(frequency_penalty=0.5), "frequency_penalty"),
+        (words(budget=12.5), "budget"),
+        (words(budget={}), "budget"),
+        (words(timestamps="no"), "timestamps"),
+        (words(num_frames=10**7), "at most 512"),
+        (words("which way " * 500), "tokens.*at most 100"),
         (words(n=2), "n=2"),
         (words(max_tokens=10**9), "at most 5000"),
         (words(max_tokens="many"), "max_tokens"),
@@ -213,6 +222,9 @@ def test_one_at_a_time_and_a_queue_with_an_end(parts: tuple[Any, Any], monkeypat
         time.sleep(0.01)
     status, found = running.ask(words())  # one is answered, one waits: a third is too many
     assert (status, found["error"]["type"]) == (503, "server_error")
+    with socket.create_connection(("127.0.0.1", running.port), 30) as one:  # and is told so before its body has come
+        one.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n{")
+        assert b" 503 " in one.recv(200)
     release.set()
     for thread in threads:
         thread.join(30)
@@ -241,6 +253,36 @@ def test_a_client_that_goes_and_a_server_that_stops_end_the_writing(parts: tuple
             running.stop()
             assert time.monotonic() - started < 15
             one.close()
+
+
+def test_a_client_that_goes_before_the_first_word(parts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from onevision_encoder.lmm import serving
+
+    told = threading.Event()
+
+    def slow(*_: Any, cancelled: Callable[[], bool], **options: Any) -> Any:
+        until = time.monotonic() + 30
+        while not cancelled() and time.monotonic() < until:
+            time.sleep(0.01)
+        if cancelled():
+            told.set()
+        raise InvalidArgumentError("messages", "none", "one that is still wanted")
+
+    monkeypatch.setattr(serving, "answer", slow)
+    running = Running(*parts)
+    body = json.dumps(words(stream=True)).encode()
+    with socket.create_connection(("127.0.0.1", running.port), 30) as one:
+        one.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        one.sendall(body)
+        time.sleep(0.1)
+    assert told.wait(20)
+    running.stop()
+
+
+def test_what_changes_nothing_is_no_mistake(server: Running) -> None:
+    more = {"frequency_penalty": 0, "presence_penalty": 0.0, "tools": [], "response_format": {"type": "text"}}
+    status, found = server.ask(words(max_tokens=1, logprobs=False, logit_bias={}, **more))
+    assert status == 200, found
 
 
 def test_files_and_the_public_web_where_allowed(parts: tuple[Any, Any], folder: Path) -> None:

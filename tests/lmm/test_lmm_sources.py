@@ -31,6 +31,18 @@ class _Pages(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 time.sleep(0.05)
             return
+        if self.path == "/drip":  # one byte of a header after the other
+            for _ in range(600):
+                self.wfile.write(b"H")
+                self.wfile.flush()
+                time.sleep(0.05)
+            return
+        if self.path == "/short":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(PNG)
+            return
         moved = {"/moved": "/png", "/inside": "http://inside.test/png", "/loop": "/loop", "/disk": "file:///etc/passwd"}
         self.send_response(302 if self.path in moved else 404 if self.path == "/none" else 200)
         if self.path in moved:
@@ -82,6 +94,7 @@ def test_a_public_page_is_read_and_redirects_are_followed(site: str) -> None:
         ("/loop", "redirects"),
         ("/disk", r"http\(s\) URL"),
         ("/none", "answered 404"),
+        ("/short", "ended 936 bytes early"),
         ("/large", "more than 4000 bytes"),
         ("/list", "known container"),
     ],
@@ -91,10 +104,11 @@ def test_what_a_page_may_not_do(site: str, page: str, why: str) -> None:
         OPEN.read(site + page)
 
 
-def test_a_slow_page_is_left(site: str) -> None:
+@pytest.mark.parametrize("page", ["/slow", "/drip"])
+def test_a_slow_page_is_left(site: str, page: str) -> None:
     started = time.monotonic()
-    with pytest.raises(RefusedSourceError):
-        Allowed(remote=True, seconds=0.2, resolve=names, reachable=here).read(f"{site}/slow")
+    with pytest.raises(RefusedSourceError, match=r"more than 0\.2 seconds"):
+        Allowed(remote=True, seconds=0.2, resolve=names, reachable=here).read(site + page)
     assert time.monotonic() - started < 15
 
 

@@ -36,7 +36,9 @@ def test_single_settings() -> None:
     assert with_setting(config, "data.budget=6.25%").data.budget == "6.25%"
     assert with_setting(config, "data.budget=512").data.budget == 512
     assert with_setting(config, "data.budget=[256, 512]").data.budget == (256, 512)
-    assert with_setting(config, "probe=null").probe is None
+    without = with_setting(config, "probe=null")
+    assert without.probe is None
+    assert with_setting(without, "probe.data=suite").probe.data == "suite"
     found = list(differences(to_json(config), to_json(changed)))
     assert found == [("banks.object.sample_rate", 0.5, 1.0), ("optimizer.lr", 0.003, 0.0001)]
 

@@ -119,14 +119,17 @@ def test_words_stay_beside_the_shards_and_are_read_once(tmp_path: Path) -> None:
     assert read_texts(corpus, reader) == 7
     assert read_texts(corpus, reader) == 0
     assert [len(words) for words in corpus_words(corpus)] == [0, 1, 0, 1, 0, 1, 0]
-    assert load_words(corpus.shard(0).path)["00000001"] == (word("h42"),)
+    first = corpus.shard(0)
+    assert load_words(first.path, first.digest)["00000001"] == (word("h42"),)
+    with pytest.raises(CorpusError, match="made anew"):
+        load_words(first.path, "of another shard")
     place = words_path(corpus.shard(1).path)
     place.unlink()
     assert read_texts(corpus, reader) == 2
     for broken in ("{", '{"schema": 1}', '{"schema": 3, "words": {}}', '{"schema": 1, "words": {"a": [["x"]]}}'):
         place.write_text(broken)
         with pytest.raises(CorpusError, match=r"words\.json"):
-            load_words(corpus.shard(1).path)
+            load_words(corpus.shard(1).path, corpus.shard(1).digest)
     again = Written()
     again.name = "written 2"
     place.write_text(json.dumps({"schema": 1, "reader": "written 1", "words": {}}))

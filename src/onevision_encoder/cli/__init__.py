@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return int(_verb_of(words).run())
+        return int(verb_of(words).run())
     except OneVisionError as error:
         print(f"ove: {error}", file=sys.stderr)
         return 2
@@ -32,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _verb_of(words: list[str]) -> Any:
+def verb_of(words: list[str]) -> Any:
+    """What the words behind ``ove`` ask for: its options, checked, and a ``run`` that does it.
+
+    Raises:
+        SystemExit: help was asked for, or the words are not understood.
+    """
     if words[:1] == ["eval"]:
         from onevision_encoder.cli.evaluation import Eval, eval_verbs
 

@@ -14,10 +14,11 @@ import tyro
 from tqdm import tqdm
 
 from onevision_encoder.checks import counted
-from onevision_encoder.cli.batch import FAILED, INTERRUPTED, expand
+from onevision_encoder.cli.batch import FAILED, INTERRUPTED
 from onevision_encoder.cli.concepts import write_bank
 from onevision_encoder.cli.results import prepare
 from onevision_encoder.errors import InvalidArgumentError, RandomWeightsWarning
+from onevision_encoder.pretrain.corpus_sources import find_items
 from onevision_encoder.pretrain.kmeans_config import KMeansConfig
 from onevision_encoder.selection.config import PolicyName
 
@@ -106,7 +107,7 @@ class ConceptsBuild:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # bank.json says it
             backbone = load_backbone(model, device=self.device)
-        items = [item for found in expand(self.inputs) for item in items_of(found.name, Path(found.path))]
+        items = [item for found in find_items(self.inputs) for item in items_of(found.id, found.path)]
         hidden = True if quiet else None
         with tqdm(desc="features", unit="file", total=len(items), disable=hidden, file=sys.stderr) as bar:
             return extract_features(

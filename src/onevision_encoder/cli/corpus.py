@@ -10,14 +10,15 @@ from typing import Any
 def corpus_verbs() -> dict[str, Callable[..., Any]]:
     """Verb -> its options."""
     from onevision_encoder.cli.corpus_build import CorpusBuild
+    from onevision_encoder.cli.corpus_label import CorpusLabel
     from onevision_encoder.cli.corpus_words import CorpusWords
 
-    return {"build": CorpusBuild, "words": CorpusWords}
+    return {"build": CorpusBuild, "label": CorpusLabel, "words": CorpusWords}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusVerbs:
-    """Make what a model is trained on: build, words (see ove corpus --help)."""
+    """Make what a model is trained on: build, label, words (see ove corpus --help)."""
 
     def run(self) -> int:
         raise AssertionError("words after corpus are parsed by the verbs of corpus_verbs()")

@@ -15,7 +15,9 @@ from onevision_encoder.checks import counted
 from onevision_encoder.cli.batch import INTERRUPTED
 from onevision_encoder.cli.results import prepare
 from onevision_encoder.errors import InvalidArgumentError
+from onevision_encoder.evaluate.motion_codecs import CodecName
 from onevision_encoder.evaluate.motion_families import FamilyName
+from onevision_encoder.evaluate.motion_scene import Nuisance
 from onevision_encoder.evaluate.motion_suite import MotionSuite
 from onevision_encoder.evaluate.probe_config import ProbeConfig
 from onevision_encoder.evaluate.sweep_config import Costs, Mode, SweepConfig
@@ -85,6 +87,10 @@ class Sweep:
     """Side of its pictures in pixels."""
     clips_per_class: tuple[int, int, int] = (30, 10, 20)
     """Its clips of each class in train, val and test."""
+    suite_nuisances: tuple[Nuisance, ...] = MotionSuite.nuisances
+    """What may disturb its clips. One alone disturbs half of them (a cut a quarter)."""
+    suite_codecs: tuple[CodecName, ...] = MotionSuite.codecs
+    """Codecs that its clips are drawn from."""
     cache: Path | None = None
     """Folder that keeps tokens and motion suites, worth sharing between sweeps. Not given: OUT/cache."""
     jobs: int = 1
@@ -139,6 +145,8 @@ class Sweep:
             seed=self.suite_seed,
             size=self.suite_size,
             clips_per_class=self.clips_per_class,
+            nuisances=self.suite_nuisances,
+            codecs=self.suite_codecs,
         )
 
     def run(self) -> int:

@@ -70,6 +70,7 @@ class Judge(SpeakingOptions):
     def _lines(self, benchmark: Benchmark) -> list[dict[str, Any]]:
         from onevision_encoder.lmm.answering import Writing
         from onevision_encoder.lmm.judging import Asking, judge
+        from onevision_encoder.lmm.stages import model_digest
 
         total = sum(1 for _ in self._questions(benchmark))  # wrong rows are found before anything is asked
         asking = Asking(
@@ -78,13 +79,14 @@ class Judge(SpeakingOptions):
             writing=Writing(max_new_tokens=self.max_new_tokens),
             options=self.reading,
         )
+        model, processor = self.load()
         about = {
             "model": self.model,
+            "weights": model_digest(self.model, model.config),
             "dtype": self.dtype,
             "benchmark": benchmark.name,
             "data": str(self.data.resolve()),
         }
-        model, processor = self.load()
         bar = tqdm(total=total, desc=benchmark.name, unit="question", disable=self.json or None, file=sys.stderr)
         with bar:
             return judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ class Serve(SpeakingOptions):
     """Of one request."""
     max_new_tokens: int = 1024
     """An answer has at most so many."""
+    max_prompt_tokens: int | None = None
+    """Of a conversation, its media included. Unset: as many as the language model has positions."""
+    max_frames: int = 512
+    """Read of a video."""
     answer_seconds: float = 120.0
     """Of writing an answer."""
     waiting: int = 8
@@ -53,6 +58,8 @@ class Serve(SpeakingOptions):
         allowed = Allowed(remote=self.remote, folder=self.files, max_bytes=self.max_media_mb << 20)
         limits = Limits(
             body_bytes=self.max_body_mb << 20,
+            frames=self.max_frames,
+            prompt_tokens=self.max_prompt_tokens,
             answer_tokens=self.max_new_tokens,
             answer_seconds=self.answer_seconds,
             waiting=self.waiting,
@@ -60,6 +67,12 @@ class Serve(SpeakingOptions):
         model, processor = self.load()
         name = self.name or self.model
         app = make_app(model, processor, name=name, allowed=allowed, limits=limits, reading=self.reading)
-        print(f"ove: {self.name or self.model} on http://{self.host}:{self.port}/v1", file=sys.stderr)
-        uvicorn.run(app, host=self.host, port=self.port, log_level="warning", timeout_graceful_shutdown=5)
+        most = 4 * (self.waiting + 2)  # connections, idle ones among them
+        config = uvicorn.Config(
+            app, self.host, self.port, log_level="warning", timeout_graceful_shutdown=5, limit_concurrency=most
+        )
+        listening = config.bind_socket()
+        print(f"ove: {name} on http://{self.host}:{listening.getsockname()[1]}/v1", file=sys.stderr)
+        with contextlib.suppress(KeyboardInterrupt):  # the way to stop it
+            uvicorn.Server(config).run(sockets=[listening])
         return 0

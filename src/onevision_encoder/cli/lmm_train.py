@@ -32,7 +32,7 @@ class Train:
     """
 
     model: str
-    """Folder or hub id of the model (ove lmm make), or of adapters, which then become part of it."""
+    """Folder or hub id of the model (ove lmm make), or of adapters, which become part of it (not for stage lora)."""
     data: Path
     """Conversations in LLaVA's, ShareGPT's or the chat form: .jsonl, or a .json list."""
     out: Path
@@ -90,7 +90,10 @@ class Train:
                     **reading,
                 )
         except KeyboardInterrupt:
-            print("ove: interrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+            print(
+                "ove: interrupted; with --resume the same command goes on where it was saved last",
+                file=sys.stderr,
+            )
             return INTERRUPTED
         print(json.dumps(report.facts, indent=2) if self.json else _text(report, self.out))
         for line, cause in report.broken:

@@ -17,13 +17,16 @@ from onevision_encoder.errors import InvalidArgumentError, WriteError
 if TYPE_CHECKING:
     from onevision_encoder.pretrain import PretrainConfig, RunResult
 
+TINY = "tiny-cpu"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
     """Train an encoder against banks of concepts, from corpora of shards, without labels.
 
     Start it with torchrun to divide the work. The same command goes on where an earlier one stopped; so does one with
-    nothing but --out. With --recipe tiny-cpu everything is made from a folder of media, corpora and banks included.
+    nothing but --out. With --recipe tiny-cpu everything is made from a folder of media, corpora and banks included, by
+    one process; there the whole command goes on.
     """
 
     recipe: str | None = None
@@ -69,10 +72,13 @@ class Pretrain:
         try:
             result = self._run_it(out)
         except InterruptedRunError as stopped:
-            print(f"ove: {stopped}", file=sys.stderr)
+            print(
+                "ove: stopped; the same command goes on" if self.recipe == TINY else f"ove: {stopped}", file=sys.stderr
+            )
             return INTERRUPTED
         except KeyboardInterrupt:
-            print(f"ove: torn off; go on from the last checkpoint with: ove pretrain --out {out}", file=sys.stderr)
+            again = f"go on from the last checkpoint with: ove pretrain --out {out}"
+            print(f"ove: torn off; {'the same command goes on' if self.recipe == TINY else again}", file=sys.stderr)
             return INTERRUPTED
         except (DivergedError, RankLostError, WriteError) as error:
             print(f"ove: {error}", file=sys.stderr)
@@ -84,9 +90,13 @@ class Pretrain:
     def _run_it(self, out: Path) -> RunResult | None:
         from onevision_encoder.pretrain import pretrain
 
-        if self.recipe == "tiny-cpu":
+        if self.recipe == TINY:
             from onevision_encoder.pretrain.pipeline import run_tiny
 
+            if self.config is not None:
+                raise InvalidArgumentError("config", str(self.config), "either a config or a recipe")
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                raise InvalidArgumentError("recipe", TINY, "one process; under torchrun train from corpora instead")
             return run_tiny(out, media=self.media, settings=self.set, device=self.device, quiet=self.json)
         if self.media is not None:
             raise InvalidArgumentError("media", str(self.media), "only recipe=tiny-cpu reads it; others read corpora")
@@ -99,6 +109,8 @@ class Pretrain:
 
         if self.recipe is not None and self.config is not None:
             raise InvalidArgumentError("config", str(self.config), "either a config or a recipe")
+        if self.recipe == TINY:
+            raise InvalidArgumentError("recipe", TINY, "tiny-stage1-image or tiny-stage2-video, of which it consists")
         if self.recipe is not None:
             config = recipe(self.recipe)
         elif self.config is not None:

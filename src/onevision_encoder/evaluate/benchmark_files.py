@@ -16,7 +16,7 @@ from typing import Any
 
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError
 from onevision_encoder.evaluate.datasets import Reading, Split
-from onevision_encoder.evaluate.plain_files import VIDEO_SUFFIXES
+from onevision_encoder.video.suffixes import is_video_name
 
 
 def find_file(root: Path, *patterns: str) -> Path:
@@ -36,12 +36,11 @@ class Videos:
     """Where videos lie, by the name of the file without suffix (or of the folder of frames)."""
 
     def __init__(self, root: Path, *, frame_folders: bool = False) -> None:
-        endings = tuple(VIDEO_SUFFIXES.split())
         entries = sorted(root.rglob("*"))
         if frame_folders:
             self.where = {p.name: p for p in entries if p.is_dir()}
         else:
-            self.where = {p.stem: p for p in entries if p.suffix.lower() in endings}
+            self.where = {p.stem: p for p in entries if is_video_name(p)}
         self.root = root
 
     def __call__(self, *stems: str, otherwise: str) -> Path:

@@ -1,4 +1,4 @@
-"""Labelled videos in the simplest forms: a folder of classes, CSV files, JSON lines."""
+"""Labelled videos and pictures in the simplest forms: a folder of classes, CSV files, JSON lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import Any
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.evaluate.datasets import Problem, Reading, Split
-
-VIDEO_SUFFIXES = (
-    ".264 .265 .3gp .avi .flv .gif .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .obu .ogv .ts "
-    ".vob .webm .wmv .y4m"
-)
-"""What counts as a video in a folder of classes. Files that CSV or JSON lines name may be called anything."""
+from onevision_encoder.video.suffixes import is_picture_name, is_video_name
 
 SPLITS: Mapping[str, Split] = {
     "train": "train",
@@ -41,18 +36,25 @@ def _split_tables(root: Path) -> list[Path]:
 
 
 def read_folder(root: Path) -> Reading:
-    """``[train|val|test/]CLASS/file``; the classes are the sorted names of the folders."""
+    """``[train|val|test/]CLASS/file``; the classes are the sorted names of the folders.
+
+    Videos count however deep they lie. Pictures count where they lie in the folder of the class itself: further down
+    they may be the frames of one clip, which CSV or JSON lines can name by its folder.
+    """
     splits = {SPLITS[d.name]: d for d in sorted(root.iterdir()) if d.is_dir() and d.name in SPLITS}
     found: list[tuple[str, Path, Split]] = []
     tops: dict[Split, Path] = splits or {"none": root}
     for split, top in tops.items():
         folders = [d for d in sorted(top.iterdir()) if d.is_dir() and not d.name.startswith(".")]
-        files = ((d.name, p, split) for d in folders for p in sorted(d.rglob("*")))
-        found += [(c, p, s) for c, p, s in files if p.name.lower().endswith(tuple(VIDEO_SUFFIXES.split()))]
+        found += [(d.name, p, split) for d in folders for p in sorted(d.rglob("*")) if _counts(p, d)]
     reading = Reading(root=root, classes=tuple(sorted({name for name, _, _ in found})))
     for name, path, split in found:
         reading.add(path.relative_to(root).as_posix(), path, (name,), split)
     return reading
+
+
+def _counts(path: Path, folder: Path) -> bool:
+    return is_video_name(path) or (path.parent == folder and is_picture_name(path))
 
 
 def read_csv(tables: list[Path]) -> Reading:

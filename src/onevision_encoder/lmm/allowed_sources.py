@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,6 +116,8 @@ class Allowed:
             connection, target = self._connection(url, name, until)
         except OSError as error:
             raise RefusedSourceError(name, f"cannot be reached: {error.strerror or error}") from error
+        watch = threading.Timer(max(0.0, until - time.monotonic()), connection.cut)
+        watch.start()  # a timeout of the socket counts from byte to byte, which a slow header can spin out for ever
         try:
             connection.request("GET", target, headers={"Accept": "image/*, video/*", "User-Agent": "onevision-encoder"})
             response = connection.getresponse()
@@ -123,8 +127,10 @@ class Allowed:
                 raise RefusedSourceError(name, f"answered {response.status}")
             return self._body(connection, response, name, until)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RefusedSourceError(name, f"cannot be read: {error}") from error
+            late = f"more than {self.seconds} seconds" if connection.was_cut else f"cannot be read: {error}"
+            raise RefusedSourceError(name, late) from error
         finally:
+            watch.cancel()
             connection.close()
 
     def _body(self, connection: _Connection, response: http.client.HTTPResponse, name: str, until: float) -> bytes:
@@ -136,8 +142,10 @@ class Allowed:
             left = until - time.monotonic()
             if left <= 0:
                 raise RefusedSourceError(name, f"more than {self.seconds} seconds")
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
+        if connection.was_cut:
+            raise RefusedSourceError(name, f"more than {self.seconds} seconds")
+        if response.length:
+            raise RefusedSourceError(name, f"ended {response.length} bytes early")
         return bytes(data)
 
     def _connection(self, url: str, name: str, until: float) -> tuple[_Connection, str]:
@@ -207,9 +215,18 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, host: str, port: int, *, address: str, secure: bool, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout)
-        self.address, self.secure = address, secure
+        self.address, self.secure, self.was_cut = address, secure, False
 
     def connect(self) -> None:
         self.sock = socket.create_connection((self.address, self.port), self.timeout)
         if self.secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock.do_handshake()  # by now ``cut`` has the socket that it waits on
+
+    def cut(self) -> None:
+        """From another thread: whoever waits for the other end waits no more."""
+        self.was_cut = True
+        if self.sock is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)

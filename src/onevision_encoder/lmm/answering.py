@@ -98,6 +98,7 @@ def answer(
     writing: Writing | None = None,
     tell: Callable[[str], object] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    most_prompt: int | None = None,
     template_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Answer:
@@ -105,38 +106,35 @@ def answer(
 
     Args:
         messages: see :mod:`..conversation`. writing: None = :class:`Writing` as it is. tell: is given the text piece
-            by piece while it is written; the pieces joined are the answer's text. cancelled: asked after each token.
+            by piece while it is written; the pieces joined are the answer's text. cancelled: asked before the first and
+            after each token. most_prompt: tokens that the conversation may have, visual ones included; None = any.
         template_options: for the chat template. options: of the processor's call: ``budget``, ``request_budget``,
             ``video_backend``, ``timestamps`` ...
     Raises:
         MediaError, BudgetError, InvalidArgumentError, PlaceholderError: what the processor raises.
+        InvalidArgumentError: a conversation of more tokens than ``most_prompt``.
     """
     writing = writing or Writing()
     started = time.perf_counter()
     inputs = prompt_inputs(model, processor, messages, template_options=template_options, **options)
+    length = int(inputs["input_ids"].shape[1])
+    if most_prompt is not None and length > most_prompt:
+        raise InvalidArgumentError("messages", f"{length} tokens", f"at most {most_prompt}, those of media included")
     words = _Words(processor.tokenizer, writing, tell or _nobody, cancelled or _never)
     read = time.perf_counter()
     words.deadline = None if writing.max_seconds is None else read + writing.max_seconds
     tokenizer = processor.tokenizer
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    with torch.inference_mode(), torch.random.fork_rng(_cuda(model.device), enabled=writing.temperature > 0):
-        if writing.temperature > 0:
-            torch.manual_seed(writing.seed)
-        writer: Any = model  # the annotation of ``generate`` wants a class of transformers' own
-        writer.generate(
-            **inputs,
-            max_new_tokens=writing.max_new_tokens,
-            streamer=words,
-            stopping_criteria=StoppingCriteriaList([words.must_stop]),
-            pad_token_id=pad,
-            **writing.options(),
-        )
+    if words.cancelled():
+        words.reason = "cancelled"
+    else:
+        _write(model, inputs, words, pad)
     ended = time.perf_counter()
     media = tuple(record.as_dict() for record in inputs.media)
     return Answer(
         text="".join(words.told),
         finish=words.finish(_ends(model)),
-        prompt_tokens=int(inputs["input_ids"].shape[1]),
+        prompt_tokens=length,
         visual_tokens=sum(record.tokens for record in inputs.media),
         answer_tokens=words.tokens,
         seconds_reading=read - started,
@@ -144,6 +142,21 @@ def answer(
         seconds=ended - started,
         media=media,
     )
+
+
+def _write(model: Any, inputs: VLInputs, words: _Words, pad: int) -> None:
+    writing = words.writing
+    with torch.inference_mode(), torch.random.fork_rng(_cuda(model.device), enabled=writing.temperature > 0):
+        if writing.temperature > 0:
+            torch.manual_seed(writing.seed)
+        model.generate(
+            **inputs,
+            max_new_tokens=writing.max_new_tokens,
+            streamer=words,
+            stopping_criteria=StoppingCriteriaList([words.must_stop]),
+            pad_token_id=pad,
+            **writing.options(),
+        )
 
 
 def prompt_inputs(

@@ -10,10 +10,12 @@ from typing import Any
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.lmm.questions import LETTER, LeftOut, Question, lettered
+from onevision_encoder.video.suffixes import is_video_name
 
 Row = Mapping[str, Any]
 Rows = Callable[[Path, Path, Row], Iterable[Question | LeftOut]]
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".MP4", ".mov")
+USUAL_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".MP4", ".mov")
+"""Tried in this order where a row names a video without one."""
 
 
 def video(folder: Path, names: Sequence[str], **options: Any) -> dict[str, Any]:
@@ -22,10 +24,10 @@ def video(folder: Path, names: Sequence[str], **options: Any) -> dict[str, Any]:
     Where none is, the first, which then cannot be read and is listed by that name."""
     options = {name: value for name, value in options.items() if value is not None}
     for name in names:
-        for path in [folder / name, *(folder / f"{name}{suffix}" for suffix in VIDEO_SUFFIXES)]:
+        for path in [folder / name, *(folder / f"{name}{suffix}" for suffix in USUAL_SUFFIXES)]:
             if path.is_file():
                 return {"type": "video", "path": str(path), **options}
-    first = names[0] if Path(names[0]).suffix in VIDEO_SUFFIXES else f"{names[0]}.mp4"
+    first = names[0] if is_video_name(Path(names[0])) else f"{names[0]}.mp4"
     return {"type": "video", "path": str(folder / first), **options}
 
 

@@ -1,7 +1,8 @@
 """A model asked all questions of a benchmark: predictions line by line, resumable, and nothing replaced.
 
 ``predictions.jsonl`` holds a line for each question: its answer, score, tokens, times and the path of each medium, or
-what was wrong with it. ``run.json`` holds what was asked for; a run goes on only where that is the same.
+what was wrong with it, and a digest of the question as it was. ``run.json`` holds what was asked for, and of which
+weights; a run goes on only where that is the same.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def ask(model: Any, processor: Any, question: Question, asking: Asking) -> dict[
         InvalidArgumentError: what is wrong for every question, such as an option that does not exist.
     """
     line: dict[str, Any] = {"id": question.id, "group": question.group, "together": question.together}
+    line["question"] = question.digest
     line |= {"metric": question.metric, "answers": list(question.answers)}
     messages = question.messages(asking.instruction)
     more = {**(asking.options or {}), "template_options": asking.template_options}
@@ -133,8 +135,9 @@ def judge(
     """Every question's line, asked or found in ``out``, in the order of ``questions``.
 
     Args:
-        out: folder of the run. Lines of an earlier run of the same kind are kept, those with an error asked again; a
-            line cut short by a crash is dropped. about: what else makes a run the same (model, benchmark, data).
+        out: folder of the run. Lines of an earlier run of the same kind are kept; those with an error, or of a question
+            that was changed since, are asked again; a line cut short by a crash is dropped. about: what else makes a
+            run the same (model and its weights, benchmark, data).
         tick: called after each question.
     Raises:
         InvalidArgumentError: ``out`` holds another run, or cannot be written.
@@ -147,7 +150,7 @@ def judge(
         for question in questions:
             if isinstance(question, LeftOut):
                 lines.append({**vars(question), "score": None, "error": None, "left_out": question.cause})
-            elif question.id in known:
+            elif known.get(question.id, {}).get("question") == question.digest:
                 lines.append(known[question.id])
             else:
                 lines.append(ask(model, processor, question, asking))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.lmm.allowed_sources import Allowed
 from onevision_encoder.lmm.answering import Answer, Writing
 
 # Understood; the rest of OpenAI's is refused by name where it would change the answer, and ignored where it would not.
@@ -18,7 +17,15 @@ _KNOWN = (
     *("stream_options", "n", "budget", "request_budget", "video_backend", "num_frames", "timestamps"),
 )
 _IGNORED = ("user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier")
-READING = ("budget", "request_budget", "video_backend", "num_frames", "timestamps")
+_NEUTRAL: Mapping[str, Any] = {
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "logprobs": False,
+    "logit_bias": {},
+    "tools": [],
+    "response_format": {"type": "text"},
+}
+"""Understood as long as they change nothing, as some clients always send them."""
 _KINDS = {"image_url": "image", "video_url": "video"}
 
 
@@ -49,7 +56,8 @@ def chat_request(body: bytes, *, most_tokens: int, seconds: float) -> ChatReques
         raise InvalidArgumentError(
             "body", f"{body[:40]!r}...", 'a JSON object with "messages", a list that is not empty'
         )
-    unknown = sorted(name for name in found if name not in (*_KNOWN, *_IGNORED) and found[name] is not None)
+    said = {name: value for name, value in found.items() if value is not None and value != _NEUTRAL.get(name)}
+    unknown = sorted(name for name in said if name not in (*_KNOWN, *_IGNORED))
     if unknown:
         raise InvalidArgumentError(", ".join(unknown), found[unknown[0]], f"left out; understood: {', '.join(_KNOWN)}")
     if found.get("n") not in (None, 1):
@@ -60,10 +68,18 @@ def chat_request(body: bytes, *, most_tokens: int, seconds: float) -> ChatReques
     return ChatRequest(
         messages=tuple(_message(message) for message in found["messages"]),
         writing=_writing(found, most_tokens, seconds),
-        reading={name: found[name] for name in READING if found.get(name) is not None},
+        reading=_reading(found),
         stream=_kind(found, "stream", bool, False),
         usage_in_stream=bool(stream_options.get("include_usage")),
     )
+
+
+def _reading(found: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {"request_budget": int, "video_backend": str, "num_frames": int, "timestamps": bool}
+    values = {name: _kind(found, name, kind, None) for name, kind in kinds.items()}
+    budget = found.get("budget")
+    values["budget"] = budget if isinstance(budget, str) else _kind(found, "budget", int, None)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _kind(found: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
@@ -119,11 +135,11 @@ def _part(part: Any) -> dict[str, Any]:
     return {"type": kind, "url": url}
 
 
-def with_media(request: ChatRequest, allowed: Allowed, most_media: int) -> list[dict[str, Any]]:
+def with_media(request: ChatRequest, read: Callable[[str], bytes], most_media: int) -> list[dict[str, Any]]:
     """The messages, with the bytes of all media in the place of their URLs.
 
     Raises:
-        RefusedSourceError: see :meth:`Allowed.read`. InvalidArgumentError: more media than may be.
+        InvalidArgumentError: more media than may be. What ``read`` raises.
     """
     parts = [part for message in request.messages for part in _parts(message) if part["type"] in _KINDS]
     if len(parts) > most_media:
@@ -132,7 +148,7 @@ def with_media(request: ChatRequest, allowed: Allowed, most_media: int) -> list[
         {
             "role": message["role"],
             "content": [
-                {"type": _KINDS[part["type"]], "bytes": allowed.read(part["url"])} if part["type"] in _KINDS else part
+                {"type": _KINDS[part["type"]], "bytes": read(part["url"])} if part["type"] in _KINDS else part
                 for part in _parts(message)
             ],
         }

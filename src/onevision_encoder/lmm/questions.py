@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +65,12 @@ class Question:
     def is_choice(self) -> bool:
         return self.metric == LETTER
 
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of all of it but what lies in the files of its media."""
+        canonical = json.dumps(vars(self), sort_keys=True, default=_of_bytes)
+        return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
     def messages(self, instruction: str | None = None) -> list[dict[str, Any]]:
         """What the model is asked. ``instruction``: the last line; None = as the kind of question wants, "" = none."""
         lines = [
@@ -111,3 +119,7 @@ def worded(options: Sequence[str], answer: str) -> str:
     if options.count(answer) != 1:
         raise InvalidArgumentError("answer", answer, f"just one of {list(options)}")
     return string.ascii_uppercase[options.index(answer)]
+
+
+def _of_bytes(value: Any) -> str:
+    return hashlib.blake2b(value, digest_size=8).hexdigest() if isinstance(value, bytes) else str(value)

@@ -179,7 +179,7 @@ class RequestReader:
         """A number of tokens as patches; a share is a share."""
         if isinstance(budget, str) and not budget.strip().isdecimal():
             return budget
-        if isinstance(budget, bool) or int(budget) < 1:
+        if not isinstance(budget, str | int) or isinstance(budget, bool) or int(budget) < 1:
             raise BudgetError("budget", budget, "a whole number of tokens above 0, or a share such as '12.5%'")
         return int(budget) * self.merging.ratio
 

@@ -32,8 +32,9 @@ class Limits:
 
     Attributes:
         body_bytes: of a request. body_seconds: until all of it is here. media: pictures and videos of a request.
-        answer_tokens: of an answer. answer_seconds: of writing it. waiting: requests that wait for their turn; one more
-            is answered 503 at once.
+        frames: read of a video. prompt_tokens: of a conversation, visual ones included; None = as many as the language
+            model has positions. answer_tokens: of an answer. answer_seconds: of writing it. waiting: requests that wait
+            for their turn; one more is answered 503 at once.
     Raises:
         InvalidArgumentError: a limit that lets nothing through.
     """
@@ -41,14 +42,19 @@ class Limits:
     body_bytes: int = 100 << 20
     body_seconds: float = 60.0
     media: int = 8
+    frames: int = 512
+    prompt_tokens: int | None = None
     answer_tokens: int = 1024
     answer_seconds: float = 120.0
     waiting: int = 8
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < (0 if name in ("media", "waiting") else 1e-9):
+            if value is not None and value < (0 if name in ("media", "waiting") else 1e-9):
                 raise InvalidArgumentError(name, value, "above 0")
+
+
+BUSY = "busy: try again later"
 
 
 class _RefusedRequestError(Exception):
@@ -71,10 +77,19 @@ class Desk:
     busy: int = 0
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "answers"))
 
+    @property
+    def full(self) -> bool:
+        return self.busy > self.limits.waiting or self.closing.is_set()
+
+    @property
+    def most_prompt(self) -> int | None:
+        positions: int | None = getattr(self.model.config.text_config, "max_position_embeddings", None)
+        return self.limits.prompt_tokens or positions
+
     def submit(self, request: ChatRequest, tell: Callable[[str], object], gone: Event) -> asyncio.Future[Answer]:
         """The answer, when its turn has come. Raises _RefusedRequestError where too many wait."""
-        if self.busy > self.limits.waiting or self.closing.is_set():
-            raise _RefusedRequestError(503, "busy: try again later")
+        if self.full:
+            raise _RefusedRequestError(503, BUSY)
         self.busy += 1
         future = asyncio.get_running_loop().run_in_executor(self.worker, self._answer, request, tell, gone)
         future.add_done_callback(self._done)
@@ -91,7 +106,16 @@ class Desk:
 
         if over():
             raise _RefusedRequestError(503, "cancelled while it waited")
-        messages = with_media(request, self.allowed, self.limits.media)
+        reading = {**self.reading, **request.reading}
+        if reading.get("num_frames", 0) > self.limits.frames:
+            raise InvalidArgumentError("num_frames", reading["num_frames"], f"at most {self.limits.frames} here")
+
+        def read(url: str) -> bytes:
+            if over():
+                raise _RefusedRequestError(503, "cancelled while its media were read")
+            return self.allowed.read(url)
+
+        messages = with_media(request, read, self.limits.media)
         return answer(
             self.model,
             self.processor,
@@ -99,7 +123,8 @@ class Desk:
             writing=request.writing,
             tell=tell,
             cancelled=over,
-            **{**self.reading, **request.reading},
+            most_prompt=self.most_prompt,
+            **reading,
         )
 
 
@@ -145,10 +170,12 @@ def make_app(
 async def _chat(desk: Desk, request: Request) -> Response:
     key, gone = f"chatcmpl-{uuid.uuid4().hex}", Event()
     try:
+        if desk.full:  # before megabytes are taken in
+            raise _RefusedRequestError(503, BUSY)
         body = await _body(request, desk.limits)
         asked = chat_request(body, most_tokens=desk.limits.answer_tokens, seconds=desk.limits.answer_seconds)
         if asked.stream:
-            return await _stream(desk, asked, key, gone)
+            return await _stream(desk, request, asked, key, gone)
         future = desk.submit(asked, _nobody, gone)
         return JSONResponse(completion(key, desk.name, await _while_there(request, future, gone)))
     except Exception as error:
@@ -173,15 +200,15 @@ async def _body(request: Request, limits: Limits) -> bytes:
     return bytes(data)
 
 
-async def _while_there(request: Request, future: asyncio.Future[Answer], gone: Event) -> Answer:
-    """The answer; its writing ends when the client has gone."""
+async def _while_there(request: Request, future: asyncio.Future[Any], gone: Event) -> Any:
+    """What is waited for; the answer's writing ends when the client has gone."""
     while not (await asyncio.wait([future], timeout=0.5))[0]:
         if await request.is_disconnected():
             gone.set()
     return future.result()
 
 
-async def _stream(desk: Desk, asked: ChatRequest, key: str, gone: Event) -> Response:
+async def _stream(desk: Desk, request: Request, asked: ChatRequest, key: str, gone: Event) -> Response:
     """Server-sent events. What goes wrong before the first word is an ordinary error."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
@@ -190,7 +217,7 @@ async def _stream(desk: Desk, asked: ChatRequest, key: str, gone: Event) -> Resp
 
     future = desk.submit(asked, tell, gone)
     future.add_done_callback(lambda _: pieces.put_nowait(None))
-    first = await pieces.get()
+    first = await _while_there(request, asyncio.ensure_future(pieces.get()), gone)
     if first is None:
         future.result()
 

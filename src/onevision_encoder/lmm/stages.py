@@ -17,6 +17,7 @@ from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration
 from onevision_encoder.lmm.processing import OneVisionVLProcessor
 from onevision_encoder.lmm.registration import register_language_models
 from onevision_encoder.lmm.training_config import TrainingConfig
+from onevision_encoder.model.loading import weights_digest
 
 ADAPTER = "adapter_config.json"
 NEW = ("merger", "projector")
@@ -77,6 +78,29 @@ def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / ADAPTER).is_file()
 
 
+def model_digest(source: str | Path, config: Any) -> str:
+    """What tells a model from another under the same name: a digest of its files, of adapters and what they stand on;
+    of a hub id the commit.
+
+    Args:
+        config: of the loaded model.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return str(getattr(config, "_commit_hash", None))
+    files = [path for kind in ("*.safetensors", "*.json", "*.jinja") for path in folder.glob(kind)]
+    own = weights_digest(sorted(files))
+    return f"{own} on {model_digest(_under(folder), config)}" if is_adapter(folder) else own
+
+
+def _under(folder: str | Path) -> str:
+    """What adapters were trained on, as they say themselves."""
+    stated = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not stated:
+        raise CheckpointError(folder, "does not say what model its adapters belong to: name it with base")
+    return str(stated)
+
+
 def load_trained(
     folder: str | Path, *, base: str | Path | None = None, dtype: Any = torch.float32, **options: Any
 ) -> tuple[OneVisionForConditionalGeneration, OneVisionVLProcessor]:
@@ -99,10 +123,6 @@ def load_trained(
             raise CheckpointError(folder, f"cannot be loaded: {error}") from error
     need("peft", purpose="loading adapters")
     peft: Any = importlib.import_module("peft")
-    stated = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    under = stated if base is None else base
-    if not under:
-        raise CheckpointError(folder, "does not say what model its adapters belong to: name it with base")
-    model, _ = load_trained(under, dtype=dtype)
+    model, _ = load_trained(_under(folder) if base is None else base, dtype=dtype)
     merged: Any = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     return merged.requires_grad_(True), OneVisionVLProcessor.from_pretrained(str(folder), **options)

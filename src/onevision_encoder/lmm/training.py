@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,14 +22,14 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from onevision_encoder import __version__
 from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError, OneVisionError
 from onevision_encoder.lmm.samples import Sample, read_samples
-from onevision_encoder.lmm.stages import enter_stage, load_trained, need
+from onevision_encoder.lmm.stages import enter_stage, is_adapter, load_trained, need
 from onevision_encoder.lmm.token_cache import TokenCache
 from onevision_encoder.lmm.training_config import TrainingConfig
 from onevision_encoder.lmm.training_data import Collator, Rows, SampleEncoder, check_packing, pack_rows
 from onevision_encoder.lmm.training_log import LogFile, Tick
 from onevision_encoder.tokens.files import write_atomically
 
-RECORD, LOG = "training.json", "log.jsonl"
+RECORD, LOG, CACHE = "training.json", "log.jsonl", "tokens"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,9 +71,10 @@ def fine_tune(
     Before the first step every sample is read once, so that what is broken shows at once and not on the third day.
 
     Args:
-        model: folder or hub id of a composed model, or of adapters, which then become part of it. out: a new folder,
-            or with ``resume`` the one of the same run that was interrupted. val: another file, for the loss on it
-            each ``save_every`` steps. media_root: None = the folder of each file. cache: None = ``out/tokens``.
+        model: folder or hub id of a composed model, or of adapters, which then become part of it (not for stage lora).
+            out: a new folder, ``tokens`` of an earlier run apart, or with ``resume`` the one of the same run that was
+            interrupted. val: another file, for the loss on it each ``save_every`` steps. media_root: None = the folder
+            of each file. cache: None = ``out/tokens``.
         dtype: of the weights: float32, bfloat16, or auto = as saved. device: auto or cpu.
         tick: called with ("train" or "val", samples read, samples) and then ("steps", steps taken, steps).
         reading: defaults of the processor (``budget``, ``video_backend``, ``num_frames`` ...), saved with the model.
@@ -83,11 +85,14 @@ def fine_tune(
     need("accelerate", *(["peft"] if config is not None and config.stage == "lora" else []), purpose="training")
     config, out = config or TrainingConfig(), Path(out)
     run = _run(config, model, {"train": data, "val": val}, dtype, reading)
+    if config.stage == "lora" and is_adapter(model):
+        allowed = "a whole model: new adapters would stand on the model below these. ove lmm merge makes one of both"
+        raise InvalidArgumentError("model", str(model), allowed)
     start = _checkpoint(out, run) if resume else None
-    if not resume:
+    if not resume and os.environ.get("RANK", "0") == "0":  # the others may come when the first has begun
         _check_fresh(out)
     warm, processor = load_trained(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
-    encode = SampleEncoder(processor, TokenCache(out / "tokens" if cache is None else Path(cache)))
+    encode = SampleEncoder(processor, TokenCache(out / CACHE if cache is None else Path(cache)))
     limit = config.max_tokens or getattr(warm.config.text_config, "max_position_embeddings", None)
     files = {name: Path(file) for name, file in (("train", data), ("val", val)) if file is not None}
     surveyed = {
@@ -97,6 +102,8 @@ def fine_tune(
     rows = {name: _rows(part, config) for name, part in surveyed.items()}
     facts = {**run, "data": {name: _facts(part, rows[name]) for name, part in surveyed.items()}}
     write_atomically(out / RECORD, (json.dumps(facts, indent=2) + "\n").encode())
+    if Path(model).is_dir():
+        warm.name_or_path = str(Path(model).resolve())  # adapters name it as their base, wherever they are loaded
     set_seed(config.seed)  # adapters are drawn
     if config.pack is not None:
         check_packing(warm)
@@ -125,8 +132,13 @@ def _run(config: TrainingConfig, model: Any, files: Mapping[str, Any], dtype: st
     return made
 
 
+def _holds_a_run(out: Path) -> bool:
+    """Tokens alone, of a run that ended before its first step, are worth keeping and in nobody's way."""
+    return out.is_dir() and any(path.name != CACHE for path in out.iterdir())
+
+
 def _check_fresh(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()):
+    if _holds_a_run(out):
         found = "resume=True goes on with the run in it" if (out / RECORD).is_file() else "it is not empty"
         raise InvalidArgumentError("out", str(out), f"a new folder: {found}")
 
@@ -134,6 +146,8 @@ def _check_fresh(out: Path) -> None:
 def _checkpoint(out: Path, run: Mapping[str, Any]) -> Path | None:
     """The last whole checkpoint of the same run; None where it was stopped before the first."""
     if not (out / RECORD).is_file():
+        if (out / CACHE).is_dir() and not _holds_a_run(out):
+            return None
         raise InvalidArgumentError("resume", str(out), f"a folder with a run to go on with: no {RECORD} there")
     before = json.loads((out / RECORD).read_text(encoding="utf-8"))
     for name, value in run.items():

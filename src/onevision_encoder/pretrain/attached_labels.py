@@ -1,13 +1,15 @@
 """Labels beside the shards, one file a shard and bank, so that a new bank needs no new shards.
 
 ``shard-000012.object.labels.safetensors`` holds ``labels`` int32 [n, P], row i those of sample i of the shard, -1 where
-there is none, and in its metadata the ``keys`` of the rows, the ``bank`` and its number of ``classes``.
+there is none, and in its metadata the ``keys`` of the rows, the ``bank`` and its number of ``classes``, and digests of
+the ``shard`` that they belong to and of the ``table`` that they come from.
 
 Axes: n samples, P labels of a sample.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from onevision_encoder.checks import counted, require
 from onevision_encoder.errors import CorpusError, InvalidArgumentError, OneVisionError
 from onevision_encoder.pretrain.corpus import Corpus
+from onevision_encoder.pretrain.shards import Shard
 from onevision_encoder.tokens.described import Form
 
 Missing = Literal["error", "none"]
@@ -35,10 +38,10 @@ class LabelFileError(OneVisionError):
 FORM = Form(
     noun="a file of labels",
     error=LabelFileError,
-    schema=1,
+    schema=2,
     tensors={"labels": np.int32},
     optional={},
-    fields={"bank": str, "classes": int, "keys": list},
+    fields={"bank": str, "classes": int, "keys": list, "shard": str, "table": str},
 )
 
 
@@ -67,6 +70,14 @@ class AttachedLabels:
         if len(set(self.ids)) < len(self.ids):
             raise InvalidArgumentError("ids", f"{len(self.ids)} rows", "every id once")
 
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of all of it."""
+        whole = hashlib.blake2b(f"{self.classes} {self.labels_NP.shape}".encode(), digest_size=8)
+        whole.update(self.labels_NP.astype(np.int64).tobytes())
+        whole.update("\n".join(self.ids).encode())
+        return whole.hexdigest()
+
 
 def attach_labels(corpus: Corpus, label_table: AttachedLabels, bank: str, *, missing: Missing = "error") -> int:
     """Write the labels of every shard of a corpus; those of an earlier call for the bank are replaced.
@@ -82,7 +93,7 @@ def attach_labels(corpus: Corpus, label_table: AttachedLabels, bank: str, *, mis
         raise InvalidArgumentError("bank", bank, "a name of a-z, 0-9, _ and -")
     row_of = {name: row for row, name in enumerate(label_table.ids)}
     width, given = label_table.labels_NP.shape[1], 0
-    tables: list[tuple[Path, list[str], NDArray[np.int32]]] = []
+    tables: list[tuple[Shard, NDArray[np.int32]]] = []
     for number in range(len(corpus.shards)):
         shard = corpus.shard(number)
         rows = np.array([row_of.get(str(entry.facts["id"]), NONE) for entry in shard.entries], np.int64)
@@ -94,9 +105,11 @@ def attach_labels(corpus: Corpus, label_table: AttachedLabels, bank: str, *, mis
         labels = np.full((len(rows), width), NONE, np.int32)
         labels[rows != NONE] = label_table.labels_NP[rows[rows != NONE]]
         given += len(rows) - len(lacking)
-        tables.append((labels_path(shard.path, bank), [entry.key for entry in shard.entries], labels))
-    for path, keys, labels in tables:  # only once all of them are known to be complete
-        FORM.write(path, {"labels": labels}, bank=bank, classes=label_table.classes, keys=keys)
+        tables.append((shard, labels))
+    told = {"bank": bank, "classes": label_table.classes, "table": label_table.digest}
+    for shard, labels in tables:  # only once all of them are known to be complete
+        keys = [entry.key for entry in shard.entries]
+        FORM.write(labels_path(shard.path, bank), {"labels": labels}, keys=keys, shard=shard.digest, **told)
     return given
 
 
@@ -113,12 +126,13 @@ def attached_banks(corpus: Corpus) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShardLabels:
-    """Labels of one shard in one bank."""
+    """Labels of one shard in one bank. ``table``: digest of what they come from, one for all shards of a corpus."""
 
     path: Path
     row_of: Mapping[str, int]
     labels_NP: NDArray[np.int32]
     classes: int
+    table: str
 
     def row(self, key: str, missing: Missing) -> NDArray[np.int32]:
         """int32 [P]. Raises LabelFileError for a key that the file lacks, unless that counts as no label."""
@@ -130,8 +144,8 @@ class ShardLabels:
         raise LabelFileError(f"{self.path}: no labels of sample {key!r}: attach them again, or allow missing='none'")
 
 
-def load_labels(shard: Path, bank: str) -> ShardLabels:
-    """Read the labels of a shard. Raises LabelFileError."""
+def load_labels(shard: Path, bank: str, digest: str) -> ShardLabels:
+    """Read the labels of a shard whose digest is ``digest``. Raises LabelFileError, also for those of another shard."""
     path = labels_path(shard, bank)
     if not path.is_file():
         raise LabelFileError(f"{path}: no labels of bank {bank!r} beside the shard: attach_labels() writes them")
@@ -142,5 +156,8 @@ def load_labels(shard: Path, bank: str) -> ShardLabels:
     if labels.size and not (labels.min() >= NONE and labels.max() < described["classes"]):
         found = f"{labels.min()} to {labels.max()}"
         raise LabelFileError(f"{path}: labels {found} for a bank of {described['classes']} classes: attach them again")
+    if described["shard"] != digest:
+        raise LabelFileError(f"{path}: labels of what {shard.name} held before it was made anew: attach them again")
     rows = {str(key): row for row, key in enumerate(keys)}
-    return ShardLabels(path=path, row_of=rows, labels_NP=labels, classes=described["classes"])
+    told = {name: described[name] for name in ("classes", "table")}
+    return ShardLabels(path=path, row_of=rows, labels_NP=labels, **told)

@@ -8,6 +8,7 @@
         state.json            step, configuration, ranks, position in the data, and the size of every file
       .part-00000300/         what a kill left behind; removed by the next save
       latest                  the newest folder's name, written last
+    saved                     beside the folder: that there was a checkpoint once, should all of them be gone
 
 Nothing in a folder is ever changed after its name is given.
 """
@@ -35,7 +36,7 @@ from onevision_encoder.pretrain.failures import ResumeError
 from onevision_encoder.pretrain.parallel import Ranks
 from onevision_encoder.tokens.files import write_atomically
 
-FOLDER, LATEST, STATE = "checkpoints", "latest", "state.json"
+FOLDER, LATEST, STATE, SAVED = "checkpoints", "latest", "state.json", "saved"
 SCHEMA = 1
 dcp: Any = torch.distributed.checkpoint
 _NAME, _PART, _GONE = "step-{:08d}", ".part-{:08d}", ".gone-{:08d}"
@@ -169,6 +170,8 @@ class CheckpointStore:
         _sync(self.folder)
         write_atomically(self.folder / LATEST, f"{whole.name}\n".encode())
         _sync(self.folder / LATEST)
+        if not (self.folder.parent / SAVED).is_file():
+            write_atomically(self.folder.parent / SAVED, f"{whole.name} was the first checkpoint\n".encode())
         _sync(self.folder)
         for old in complete(self.folder)[: -self.keep]:
             _remove(self.folder / old)

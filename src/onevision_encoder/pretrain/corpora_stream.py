@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,21 +9,6 @@ from onevision_encoder.pretrain.config import TEXT, PretrainConfig
 from onevision_encoder.pretrain.parallel import Ranks
 from onevision_encoder.pretrain.stream import MixedStream
 from onevision_encoder.pretrain.stream_config import CorpusShare, StreamConfig, TextBank
-
-GROWS = ("image_size", "batch_samples")
-"""What may change while a position stays: pictures grow, and other ranks share the same samples differently."""
-
-
-class CorporaStream(MixedStream):
-    """A MixedStream whose position also fits where pictures have another size, or ranks another number.
-
-    The rest of the options is held to those the position was saved with, as in MixedStream.
-    """
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        mine = self.state_dict()["digests"]
-        digests = {**state["digests"], **{name: mine[name] for name in GROWS}}
-        super().load_state_dict({**state, "digests": digests})
 
 
 def stream_config(config: PretrainConfig, world: int, image_size: int) -> StreamConfig:
@@ -47,8 +31,8 @@ def stream_config(config: PretrainConfig, world: int, image_size: int) -> Stream
     )
 
 
-def mixed_stream(config: PretrainConfig, ranks: Ranks, image_size: int) -> CorporaStream:
+def mixed_stream(config: PretrainConfig, ranks: Ranks, image_size: int) -> MixedStream:
     """The stream of one rank at its first batch. Raises what :class:`MixedStream` raises."""
-    return CorporaStream(
+    return MixedStream(
         stream_config(config, ranks.world, image_size), rank=ranks.rank, world=ranks.world, workers=config.data.workers
     )

@@ -6,16 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError
 from onevision_encoder.pretrain.idx_archive import is_idx
 from onevision_encoder.pretrain.shards import digest_of
-
-VIDEO_SUFFIXES = (
-    ".264 .265 .3gp .avi .flv .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .obu .ogv .ts .vob "
-    ".webm .wmv .y4m"
-)
+from onevision_encoder.video.suffixes import is_picture_name, is_video_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +44,16 @@ def _found(place: Path) -> Iterator[Item]:
     if not place.is_dir():
         yield Item(id=place.name, path=place)
         return
-    Image.init()
-    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    wanted = set(VIDEO_SUFFIXES.split()) | readable
-    paths = [p for p in place.rglob("*") if (p.suffix.lower() in wanted or is_idx(p)) and p.is_file()]
+    paths = [p for p in place.rglob("*") if _wanted(p) and p.is_file()]
     name = place.resolve().name
     found = [Item(id=str(PurePosixPath(name, *p.relative_to(place).parts)), path=p) for p in paths]
     if not found:
         raise InvalidArgumentError("media", str(place), "a folder that holds videos, pictures or IDX archives")
     yield from sorted(found, key=lambda item: item.id)
+
+
+def _wanted(path: Path) -> bool:
+    return is_video_name(path) or is_picture_name(path) or is_idx(path)
 
 
 def content_digest(path: Path) -> str:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onevision_encoder.errors import InvalidArgumentError, ShapeError
+from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError, ShapeError
 from onevision_encoder.evaluate.distributed import Team
 from onevision_encoder.pretrain.feature_store import FeatureStore, open_features
 from onevision_encoder.pretrain.kmeans_rows import Rows, check_rows
@@ -68,6 +68,17 @@ class Duplicates:
         path = Path(folder) / FILE
         write_atomically(path, (json.dumps(self.as_dict(ids), indent=1) + "\n").encode())
         return path
+
+
+def dropped_ids(folder: str | Path) -> frozenset[str]:
+    """The ids that ``duplicates.json`` in a folder says to drop. Raises MediaNotFoundError, InvalidArgumentError."""
+    path = Path(folder) / FILE
+    try:
+        return frozenset(str(row["dropped"]) for row in json.loads(path.read_text(encoding="utf-8"))["duplicates"])
+    except FileNotFoundError as error:
+        raise MediaNotFoundError(path, "no such list of duplicates: ove concepts label writes it") from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InvalidArgumentError("duplicates", str(path), f"a file of ove concepts label ({error!r})") from error
 
 
 def find_duplicates(

@@ -9,7 +9,7 @@ sparse row matrix: the rows of centre c are ``rows``[``bounds``[c] : ``bounds``[
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor
 from onevision_encoder.checks import freeze, require, require_dtypes, short_repr
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError, OneVisionError, ShapeError
 from onevision_encoder.evaluate.distributed import team as joined_team
+from onevision_encoder.pretrain.attached_labels import NONE, AttachedLabels
 from onevision_encoder.pretrain.centres import Centres
 from onevision_encoder.pretrain.feature_store import (
     FeatureStore,
@@ -134,6 +135,12 @@ class LabelTable:
             )
         except ValueError as error:
             raise LabelFileError(f"{path}: {error}") from error
+
+    def without(self, ids: Collection[str] = ()) -> AttachedLabels:
+        """What a corpus takes, with no label for ``ids``."""
+        labels_nP = self.labels_nP.copy()
+        labels_nP[[id in ids for id in self.ids]] = NONE
+        return AttachedLabels(ids=self.ids, labels_NP=labels_nP, classes=self.classes)
 
     def index(self, columns: int | None = None) -> InvertedIndex:
         """Rows of every class by their first ``columns`` labels (None = all of them)."""

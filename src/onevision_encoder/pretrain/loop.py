@@ -49,7 +49,7 @@ class Trainer:
             DivergedError, RankLostError, WriteError: the last good checkpoint is still there.
             InterruptedRunError: after ctrl-C or SIGTERM, and after the state was saved.
         """
-        config, saved = self.config, self.step
+        config = self.config
         with stop_requests() as asked:
             while self.step < config.steps:
                 with named_losses(self.ranks, self.step, self.folder.hint):
@@ -57,13 +57,10 @@ class Trainer:
                     stop = self.ranks.agree(float(asked.is_set())) > 0
                     if self.step % config.checkpoint.every == 0 or self.step == config.steps or stop:
                         self.save()
-                        saved = self.step
                     if stop and self.step < config.steps:
                         self.folder.store.wait()
                         raise InterruptedRunError(self.step, self.folder.hint)
                     self._maybe_probe()
-            if saved < self.step:
-                self.save()
             self.folder.store.wait()
 
     def save(self) -> None:

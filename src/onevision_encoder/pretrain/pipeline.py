@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from onevision_encoder.checks import counted
 from onevision_encoder.errors import CorpusError, InvalidArgumentError
-from onevision_encoder.pretrain.attached_labels import AttachedLabels, attach_labels
+from onevision_encoder.pretrain.attached_labels import attach_labels
 from onevision_encoder.pretrain.config import PretrainConfig, ProbeConfig, SourceConfig
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
@@ -25,7 +25,7 @@ from onevision_encoder.pretrain.corpus_config import CorpusConfig
 from onevision_encoder.pretrain.corpus_sources import Item
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
 from onevision_encoder.pretrain.recipes import tiny_stage1_image, tiny_stage2_video
-from onevision_encoder.pretrain.run_folder import export_bank
+from onevision_encoder.pretrain.run_folder import BANKS
 from onevision_encoder.pretrain.settings import with_setting
 from onevision_encoder.pretrain.start import RunResult, pretrain
 from onevision_encoder.pretrain.tiny_media import find_media, procedural_clips
@@ -34,8 +34,6 @@ from onevision_encoder.tokens.files import write_atomically
 
 FRAMES, PATCHES = 16, 64
 """Of a clip, and of a frame: 112 x 112 pixels."""
-OBJECT_BANK = "banks/object.safetensors"
-"""Where stage 1 leaves its bank of objects, in its folder."""
 POSITIVES = 3
 """Nearest groups of a sample that are its labels."""
 
@@ -86,7 +84,6 @@ def run_tiny(
     first, second = tiny_stages(data, out / "stage1", settings)
     plan.say(f"stage 1: {first.steps} steps on {data.pictures} pictures")
     before = pretrain(first, out / "stage1", device=device, quiet=quiet)
-    export_bank(before.out, "object", before.out / OBJECT_BANK)
     plan.say(f"stage 2: {second.steps} steps on pictures and {data.clips} clips")
     after = pretrain(second, out / "stage2", device=device, quiet=quiet)
     probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES)
@@ -146,6 +143,8 @@ def _corpora(
     for name, items in (("images", pictures), ("videos", clips)):
         roots = sorted({_root(item) for item in items})
         report = build_corpus([str(root) for root in roots], folder / name, config)
+        if report.interrupted:  # what it has is no whole corpus to train on
+            raise KeyboardInterrupt
         if report.failed:
             first = report.failed[0]
             what = f"{counted(len(report.failed), 'file')} of {len(items)} left out of {name}, the first: {first}"
@@ -174,8 +173,7 @@ def _bank(folder: Path, items: Sequence[Item], backbone: Any, most: int, plan: T
     centres.save(folder)
     table = label_features(store, centres, top=min(POSITIVES, k))
     table.save(folder)
-    labels = AttachedLabels(ids=table.ids, labels_NP=table.labels_nP, classes=table.classes)
-    attach_labels(corpus, labels, folder.name, missing="none")
+    attach_labels(corpus, table.without(), folder.name, missing="none")
     return k
 
 
@@ -198,7 +196,7 @@ def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> t
         second,
         banks=sized,
         encoder=replace(second.encoder, init=str(stage1 / "encoder")),
-        bank_init={"object": str(stage1 / OBJECT_BANK)},
+        bank_init={"object": str(stage1 / BANKS / "object.safetensors")},
         data=replace(second.data, sources=(images, videos), missing_labels="none"),
     )
     for setting in settings:

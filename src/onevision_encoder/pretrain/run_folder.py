@@ -5,8 +5,10 @@
     RUN/config.json      the resolved configuration: `ove pretrain --out RUN` goes on with it
     RUN/run.json         how it was started: versions, ranks, device, when it went on from which step
     RUN/checkpoints/     see ``checkpoint.py``
+    RUN/saved            there from the first complete checkpoint on
     RUN/metrics.jsonl    a row a step; plot.svg draws it
     RUN/encoder/         config.json and model.safetensors: what `ove encode --model RUN/encoder` takes
+    RUN/banks/           NAME.safetensors: the centres, as ``bank_init`` of a next stage takes them
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from onevision_encoder import __version__
 from onevision_encoder.errors import InvalidArgumentError, WriteError
 from onevision_encoder.pretrain.checkpoint import (
     FOLDER,
+    SAVED,
     Checkpoint,
     CheckpointStore,
     complete,
@@ -39,7 +43,7 @@ from onevision_encoder.pretrain.run_log import read_metrics
 from onevision_encoder.pretrain.settings import differences, from_json, read_config, to_json
 from onevision_encoder.tokens.files import atomic_path, write_atomically
 
-CONFIG, RUN, ENCODER = "config.json", "run.json", "encoder"
+CONFIG, RUN, ENCODER, BANKS = "config.json", "run.json", "encoder", "banks"
 FREE = ("name", "log", "checkpoint", "probe", "parallel.mode", "parallel.activation_checkpointing", "parallel.compile")
 FREE_TOO = ("parallel.timeout_seconds", "data.workers")
 """Settings that may change where a run goes on: they do not decide what is learned."""
@@ -71,9 +75,10 @@ class RunFolder:
             raise InvalidArgumentError("out", str(self.path), "an empty folder, because resume is off")
         if found is not None:
             require_same(found, self.config)
-        elif rows and rows[-1]["step"] >= self.config.checkpoint.every:
-            cause = f"has metrics up to step {rows[-1]['step']} and no checkpoint: somebody removed them"
+        elif (self.path / SAVED).is_file():
+            cause = f"has metrics up to step {rows[-1]['step'] if rows else 0} and no checkpoint: somebody removed them"
             raise ResumeError(self.path, f"{cause}; put them back, or give another folder to begin anew")
+        self.lost_steps = 0 if found is not None or not rows else int(rows[-1]["step"]) + 1
         self.ranks.meet()
         if self.ranks.leads:
             self._write_down(found)
@@ -138,6 +143,9 @@ def export_encoder(run: Path, out: Path | None = None, *, step: int | None = Non
     model = OneVisionEncoderModel(config.encoder_config())
     tensors = {f"encoder/{name}": parameter.detach() for name, parameter in model.named_parameters()}
     there = stored(checkpoint)
+    strangers = sorted(name for name in there if name.startswith("encoder/") and name not in tensors)
+    if strangers:
+        raise ResumeError(checkpoint.path, f"{strangers[0]} is in it, and no part of an encoder of its configuration")
     for name, tensor in tensors.items():
         if there.get(name) != tuple(tensor.shape):
             raise ResumeError(
@@ -150,8 +158,8 @@ def export_encoder(run: Path, out: Path | None = None, *, step: int | None = Non
         model.save_pretrained(part)
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
-    except OSError as error:
-        raise WriteError(target, error.strerror or str(error)) from error
+    except (OSError, SafetensorError) as error:
+        raise WriteError(target, getattr(error, "strerror", None) or str(error)) from error
     return target
 
 
@@ -175,7 +183,10 @@ def export_bank(run: Path, name: str, out: Path, *, step: int | None = None) -> 
     load_tensors(checkpoint, {n: rows_CD[a:b] for n, (a, b) in spans.items()}, Ranks())
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as part:
-        save_file({"rows": rows_CD}, part, metadata={"bank": name, "step": str(checkpoint.step)})
+        try:
+            save_file({"rows": rows_CD}, part, metadata={"bank": name, "step": str(checkpoint.step)})
+        except SafetensorError as error:  # it wraps the system's error
+            raise OSError(str(error)) from error
     return out
 
 

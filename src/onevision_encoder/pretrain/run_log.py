@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from onevision_encoder.errors import MissingExtraError
+from onevision_encoder.errors import MissingExtraError, WriteError
 from onevision_encoder.pretrain.config import LogConfig
 from onevision_encoder.pretrain.failures import ResumeError
 from onevision_encoder.pretrain.run_plot import write_plot
@@ -73,12 +73,22 @@ class RunLog:
         self._bar = tqdm(desc=name, unit="step", total=steps, initial=step, disable=silent, file=sys.stderr)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """One row; ``step`` counts from 0, other values are numbers or None. Every row reaches the file at once."""
+        """One row; ``step`` counts from 0, other values are numbers or None. Every row reaches the file at once.
+
+        Raises:
+            WriteError: the disk is full ...
+        """
         if not self.leads:
             return
         self.rows.append(dict(row))
-        self._file.write(_line(row))
-        self._file.flush()
+        try:
+            self._file.write(_line(row))
+            self._file.flush()
+        except OSError as error:
+            cause = (
+                f"{error.strerror or error}. Make room and run the same command: it goes on from the last checkpoint"
+            )
+            raise WriteError(self.folder / METRICS, cause) from error
         for tracker in self._also:
             tracker.write(row)
 

@@ -14,8 +14,15 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onevision_encoder.errors import InvalidArgumentError, OneVisionError, ShardError
-from onevision_encoder.pretrain.attached_labels import NONE, ShardLabels, attached_banks, labels_path, load_labels
+from onevision_encoder.errors import CorpusError, InvalidArgumentError, OneVisionError, ShardError
+from onevision_encoder.pretrain.attached_labels import (
+    NONE,
+    LabelFileError,
+    ShardLabels,
+    attached_banks,
+    labels_path,
+    load_labels,
+)
 from onevision_encoder.pretrain.augment import augment, crop_box, crop_image, share_of
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.counter_random import uniform
@@ -44,10 +51,14 @@ class SampleReader:
     def __init__(self, config: StreamConfig, corpora: Sequence[Corpus]) -> None:
         self.config = config
         self._banks = [_banks_of(corpus, config) for corpus in corpora]
-        self._labels: _Cache[tuple[Path, str], ShardLabels] = _Cache(lambda key: load_labels(*key))
-        self._words: _Cache[Path, dict[str, tuple[Word, ...]]] = _Cache(load_words)
+        digests = {corpus.folder / row.name: row.blake2b for corpus in corpora for row in corpus.shards}
+        self._labels: _Cache[tuple[Path, str], ShardLabels] = _Cache(lambda key: load_labels(*key, digests[key[0]]))
+        self._words: _Cache[Path, dict[str, tuple[Word, ...]]] = _Cache(lambda path: load_words(path, digests[path]))
+        self._tables: dict[tuple[Path, str], ShardLabels] = {}
         self._vocabulary = None if config.text is None else Vocabulary.load(config.text.vocabulary)
         self._has_words = [config.text is not None and has_words(corpus) for corpus in corpora]
+        if config.text is not None and not any(self._has_words):
+            raise CorpusError(corpora[0].folder, "no words were read in any corpus: ove corpus words reads them")
         self.widths = self._widths(corpora)
 
     def _widths(self, corpora: Sequence[Corpus]) -> dict[str, int]:
@@ -57,6 +68,7 @@ class SampleReader:
             for bank in banks:
                 paths = [corpus.folder / row.name for row in corpus.shards]
                 first = self._labels.get((next(p for p in paths if labels_path(p, bank).is_file()), bank))
+                self._tables[corpus.folder, bank] = first
                 if classes.setdefault(bank, first.classes) != first.classes:
                     allowed = f"{classes[bank]} classes as elsewhere, not {first.classes} ({first.path})"
                     raise InvalidArgumentError("banks", bank, allowed)
@@ -116,10 +128,17 @@ class SampleReader:
                 continue
             row = np.full(self.widths[bank], NONE, np.int64)
             if bank in self._banks[plan.corpus] and self._expected(plan.shard.path, bank):
-                found = self._labels.get((plan.shard.path, bank)).row(plan.entry.key, self.config.missing_labels)
+                found = self._of_one_table(plan.shard.path, bank).row(plan.entry.key, self.config.missing_labels)
                 row[: len(found)] = found
             rows[bank] = row
         return rows
+
+    def _of_one_table(self, shard: Path, bank: str) -> ShardLabels:
+        found, first = self._labels.get((shard, bank)), self._tables[shard.parent, bank]
+        if found.table != first.table:
+            cause = f"from another table than {first.path.name}, as if attaching had been broken off"
+            raise LabelFileError(f"{found.path}: labels {cause}: attach them again")
+        return found
 
     def _expected(self, shard: Path, bank: str) -> bool:
         return self.config.missing_labels == "error" or labels_path(shard, bank).is_file()

@@ -74,6 +74,8 @@ def with_setting(config: PretrainConfig, text: str) -> PretrainConfig:
     *above, last = path.split(".")
     for depth, name in enumerate(above):
         found = place.get(name, MISSING) if isinstance(place, dict) else MISSING
+        if found is None:  # a part that is left out by default: its first setting brings it
+            found = place[name] = {}
         if found is MISSING or not isinstance(found, dict):
             raise InvalidArgumentError("set", text, f"a setting: there is no {'.'.join(above[: depth + 1])} to set")
         place = found

@@ -24,7 +24,10 @@ from onevision_encoder.pretrain.versioned_json import read_versioned_json
 from onevision_encoder.tokens.files import atomic_path, write_atomically
 
 SCHEMA = 1
-AGAIN = "copy it again, or remove the shard with its index and run the same `ove corpus build`, which makes what lacks"
+AGAIN = (
+    "copy it again, or remove the shard with its index and run the same `ove corpus build`, which makes what lacks "
+    "(a run that has begun goes on with a copy alone)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

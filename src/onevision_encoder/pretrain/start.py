@@ -15,7 +15,7 @@ from onevision_encoder.pretrain.corpora_stream import mixed_stream
 from onevision_encoder.pretrain.feed import Feed, StreamMaker
 from onevision_encoder.pretrain.loop import Trainer
 from onevision_encoder.pretrain.parallel import Ranks, named_losses, processes
-from onevision_encoder.pretrain.run_folder import RunFolder, export_encoder
+from onevision_encoder.pretrain.run_folder import BANKS, RunFolder, export_bank, export_encoder
 from onevision_encoder.pretrain.run_log import RunLog
 from onevision_encoder.pretrain.train_state import build_state
 
@@ -26,7 +26,8 @@ class RunResult:
 
     Attributes:
         out: its folder. encoder: what ``load_encoder`` takes. step: steps done in all. first: the step it began at.
-        last: the last row of the metrics; ``{}`` where nothing was left to do or on ranks that do not lead.
+        last: the last row of the metrics (of an earlier call where nothing was left to do, the probe's where there is
+            one); ``{}`` on ranks that do not lead.
     """
 
     out: Path
@@ -75,21 +76,25 @@ def pretrain(
 
 def _run(config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, resume: bool, quiet: bool) -> RunResult:
     folder = RunFolder(out, config, ranks)
-    found = folder.open(resume=resume)
-    torch.manual_seed(config.seed)
-    state, feed = build_state(config, ranks, fresh=found is None), Feed(config, ranks, make)
-    first = 0
-    if found is not None:
-        state.load(found)
-        feed.load_state_dict(found.state["by_rank"])
-        first = found.step
+    with named_losses(ranks, 0, folder.hint):
+        found = folder.open(resume=resume)
+        torch.manual_seed(config.seed)
+        state, feed = build_state(config, ranks, fresh=found is None), Feed(config, ranks, make)
+        first = 0
+        if found is not None:
+            state.load(found)
+            feed.load_state_dict(found.state["by_rank"])
+            first = found.step
     log = RunLog(out, config.name, config.log, step=first, steps=config.steps, leads=ranks.leads, quiet=quiet)
     if found is not None:
         log.say(f"goes on at step {first}, from {found.path.name} ({found.state['ranks']} -> {ranks.world} processes)")
+    elif folder.lost_steps:
+        log.say(f"begins anew: an earlier run ended after {folder.lost_steps} steps, before its first checkpoint")
     trainer = Trainer(config=config, folder=folder, ranks=ranks, state=state, feed=feed, log=log, step=first)
     try:
         trainer.train()
-        folder.store.close()
+        with named_losses(ranks, trainer.step, folder.hint):
+            folder.store.close()
     except BaseException:
         folder.store.abandon()
         raise
@@ -99,6 +104,8 @@ def _run(config: PretrainConfig, out: Path, ranks: Ranks, make: StreamMaker, *, 
     with named_losses(ranks, trainer.step, folder.hint):
         if ranks.leads:
             export_encoder(out)
+            for name in config.banks:
+                export_bank(out, name, out / BANKS / f"{name}.safetensors")
         ranks.meet()
     last = log.rows[-1] if log.rows else {}
     return RunResult(out=out, encoder=out / "encoder", step=trainer.step, first=first, last=last)

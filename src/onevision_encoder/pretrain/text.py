@@ -105,15 +105,17 @@ def read_texts(corpus: Corpus, reader: TextReader, *, tick: Callable[[], object]
     number = 0
     for place in range(len(corpus.shards)):
         shard = corpus.shard(place)
-        if words_path(shard.path).is_file() and _load(words_path(shard.path))["reader"] == reader.name:
-            continue
+        if words_path(shard.path).is_file():
+            there = _load(words_path(shard.path))
+            if (there["reader"], there.get("shard")) == (reader.name, shard.digest):
+                continue
         words: dict[str, list[Any]] = {}
         for entry in shard.entries:
             if entry.facts["kind"] == "image":
                 words[entry.key] = [[w.text, *w.box, w.score] for w in reader(image_of(shard, entry))]
                 number += 1
                 tick()
-        told = {"schema": SCHEMA, "reader": reader.name, "words": words}
+        told = {"schema": SCHEMA, "reader": reader.name, "shard": shard.digest, "words": words}
         write_atomically(words_path(shard.path), json.dumps(told, ensure_ascii=False, sort_keys=True).encode())
     return number
 
@@ -134,13 +136,20 @@ def has_words(corpus: Corpus) -> bool:
     return any(words_path(corpus.folder / row.name).is_file() for row in corpus.shards)
 
 
-def load_words(shard: Path) -> dict[str, tuple[Word, ...]]:
-    """Key -> words, of every picture of a shard. Raises CorpusError."""
+def load_words(shard: Path, digest: str) -> dict[str, tuple[Word, ...]]:
+    """Key -> words, of every picture of a shard whose digest is ``digest``.
+
+    Raises:
+        CorpusError: no words, or those of what the shard held before it was made anew.
+    """
     path = words_path(shard)
+    found = _load(path)
+    if found.get("shard") != digest:
+        raise CorpusError(path, f"words of what {shard.name} held before it was made anew: read the texts again")
     try:
         return {
             key: tuple(Word(text=str(r[0]), box=(r[1], r[2], r[3], r[4]), score=float(r[5])) for r in rows)
-            for key, rows in _load(path)["words"].items()
+            for key, rows in found["words"].items()
         }
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CorpusError(path, f"not a file of words: {error!r}; remove it and read the texts again") from error
@@ -149,7 +158,7 @@ def load_words(shard: Path) -> dict[str, tuple[Word, ...]]:
 def corpus_words(corpus: Corpus) -> Iterator[tuple[Word, ...]]:
     """Words of every picture, shard by shard: what :func:`build_vocabulary` counts. Raises CorpusError."""
     for row in corpus.shards:
-        yield from load_words(corpus.folder / row.name).values()
+        yield from load_words(corpus.folder / row.name, row.blake2b).values()
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onevision_encoder.errors import InvalidArgumentError
-from onevision_encoder.pretrain.corpus_sources import VIDEO_SUFFIXES, Item, find_items
+from onevision_encoder.errors import InvalidArgumentError, MediaError
+from onevision_encoder.pretrain.corpus_sources import Item, find_items
+from onevision_encoder.video.suffixes import is_video_name
 
 
 def procedural_clips(folder: Path, *, seed: int, counts: tuple[int, int, int], say: Callable[[str], object]) -> Path:
@@ -35,14 +36,14 @@ def find_media(
     clips: list[Item] = []
     pictures: list[Item] = []
     for item in found:
-        (clips if item.path.suffix.lower() in VIDEO_SUFFIXES.split() else pictures).append(item)
+        (clips if is_video_name(item.path) else pictures).append(item)
     if clips and pictures:  # a corpus is built of folders: each kind gets one
         clips, pictures = (_linked(out / name, items) for name, items in (("clips", clips), ("pictures", pictures)))
     if not clips:
         raise InvalidArgumentError("media", str(place), "a folder with at least one video")
     if not pictures:
         say(f"no pictures among the media: frames of the clips serve -> {out / 'stills'}")
-        pictures = _stills(out / "stills", clips, stills_per_clip)
+        pictures = _stills(out / "stills", clips, stills_per_clip, say)
     return clips, pictures
 
 
@@ -59,7 +60,8 @@ def _linked(folder: Path, items: Sequence[Item]) -> list[Item]:
     return find_items([folder])
 
 
-def _stills(folder: Path, clips: Sequence[Item], count: int) -> list[Item]:
+def _stills(folder: Path, clips: Sequence[Item], count: int, say: Callable[[str], object]) -> list[Item]:
+    """Raises InvalidArgumentError where not one clip can be read."""
     from onevision_encoder.video import Sampling, read_video
 
     folder.mkdir(exist_ok=True)
@@ -67,7 +69,11 @@ def _stills(folder: Path, clips: Sequence[Item], count: int) -> list[Item]:
         names = [folder / f"{number:05d}-{i}.png" for i in range(count)]
         if all(name.is_file() for name in names):
             continue
-        frames = read_video(clip.path, sampling=Sampling(num_frames=count))
+        try:
+            frames = read_video(clip.path, sampling=Sampling(num_frames=count))
+        except MediaError as error:
+            say(f"left out: {error}")
+            continue
         for name, rgb_HW3 in zip(names, frames.rgb_THW3, strict=False):
             part = name.with_suffix(".part")
             Image.fromarray(np.ascontiguousarray(rgb_HW3)).save(part, "PNG")

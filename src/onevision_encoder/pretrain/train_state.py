@@ -167,6 +167,7 @@ class TrainState:
 _SHAPE = (
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size", "hidden_act"),
     *("layer_norm_type", "layer_norm_eps", "rope_mode", "rope_theta", "rope_temporal_size", "window_frames"),
+    *("place_waves", "place_size"),
 )
 """Fields of an encoder that its weights do not say, or that they must fit."""
 
