@@ -132,7 +132,7 @@ def tables(ledger: Ledger) -> dict[str, list[report.Row]]:
                     "seeds": len(found),
                 }
             )
-    return out
+    return dict(sorted(out.items()))
 
 
 def ship(seed: int, data: TinyData, ledger: Ledger, work: Path) -> None:
