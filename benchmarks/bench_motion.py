@@ -50,6 +50,11 @@ FIGHT_TUNE, LONG_TUNE = replace(TUNE, steps=300), replace(TUNE, steps=10_000)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
 ONE = ("128",)
+COMMANDS = (
+    "`python benchmarks/bench_motion.py --work FOLDER --fight FIGHT_256 --jobs 2`, the same with `--costs` when nothing "
+    "else runs,\nand once, at the end, with `--part held_out --final`. By parts: `--part NAME ...`; `--report` writes this "
+    "page anew."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +175,14 @@ def publish(out: Path, found: Mapping[str, tuple[Part, dict[str, Any]]], work: P
     facts = report.environment()
     packages = facts["packages"]
     assert isinstance(packages, dict)
-    lines = ["# Does codec selection win, by how much, at what cost", "", f"`{facts['command']}`", ""]
+    lines = ["# Does codec selection win, by how much, at what cost", "", COMMANDS, ""]
     lines += [f"{facts['date']}, commit {facts['commit']}, {facts['processor']}, {facts['cores']} cores,"]
     lines += [f"{facts['system']}, Python {facts['python']}, " + ", ".join(f"{k} {v}" for k, v in packages.items()), ""]
     rows, kept = [], {}
     out.mkdir(parents=True, exist_ok=True)
     for name, (part, made) in found.items():
         text = as_markdown(made).replace("\n## ", "\n### ").split("\n", 1)[1]
-        command = sweep_command(part.config, part.suite, "FOLDER")
+        command = sweep_command(part.config, part.suite, "FIGHT_256")
         lines += [f"## {part.heading}", "", f"`{command}`", text]
         rows += [{"part": name, **row} for row in made["rows"]]
         kept[name] = {"command": command, **{key: value for key, value in made.items() if key != "rows"}}
