@@ -50,11 +50,9 @@ FIGHT_TUNE, LONG_TUNE = replace(TUNE, steps=300), replace(TUNE, steps=10_000)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
 ONE = ("128",)
-COMMANDS = (
-    "`python benchmarks/bench_motion.py --work FOLDER --fight FIGHT_256 --jobs 2`, the same with `--costs` when nothing "
-    "else runs,\nand once, at the end, with `--part held_out --final`. By parts: `--part NAME ...`; `--report` writes this "
-    "page anew."
-)
+COMMANDS = """`python benchmarks/bench_motion.py --work FOLDER --fight FIGHT_256 --jobs 2`, the same with `--costs` when
+nothing else runs, and once, at the end, with `--part held_out --final`. By parts: `--part NAME ...`; `--report` writes
+this page anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
