@@ -125,7 +125,7 @@ def test_four_threads_at_once_give_what_one_gives() -> None:
 def test_the_gil_is_free() -> None:
     """With the GIL held this thread would see next to nothing of the time a call takes, however often one tries. A busy
     machine may keep it from running through one call or another."""
-    assert any(_longest_pause_beside_a_call() < 0.8 for _ in range(5))
+    assert any(_longest_pause_beside_a_call() < 0.8 for _ in range(10))
 
 
 def _longest_pause_beside_a_call() -> float:
