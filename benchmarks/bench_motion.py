@@ -14,7 +14,7 @@ providers: who computes the signals, on clips that all of them can read (H.264 a
 interventions: the paper's three, at test time and trained with.
 ablations: choices of the codec policy, one by one. rope: the encoder's positions.
 pans: camera compensation where the camera of every other clip pans and nothing else disturbs.
-longer: frames with ten times as many steps.
+longer: frames with ten times as many steps, an hour of one core; by name alone.
 fight: real clips, --fight FOLDER, five folds.
 held_out: main at 128 tokens on the held-out family; needs --final.
 """
@@ -50,6 +50,10 @@ FIGHT_TUNE, LONG_TUNE = replace(TUNE, steps=300), replace(TUNE, steps=10_000)
 RIVALS = ("uniform", "uniform_lowres", "random", "codec:frame_difference", "run_length")
 CODEC = ("codec:bits", "codec:fused")
 ONE = ("128",)
+BY_NAME = ("longer", "held_out")
+COMMANDS = """`python benchmarks/bench_motion.py --work FOLDER --fight FIGHT_256 --jobs 2`, the same with `--costs` when
+nothing else runs, and once, at the end, with `--part held_out --final`. By parts: `--part NAME ...`; `--report` writes
+this page anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +174,14 @@ def publish(out: Path, found: Mapping[str, tuple[Part, dict[str, Any]]], work: P
     facts = report.environment()
     packages = facts["packages"]
     assert isinstance(packages, dict)
-    lines = ["# Does codec selection win, by how much, at what cost", "", f"`{facts['command']}`", ""]
+    lines = ["# Does codec selection win, by how much, at what cost", "", COMMANDS, ""]
     lines += [f"{facts['date']}, commit {facts['commit']}, {facts['processor']}, {facts['cores']} cores,"]
     lines += [f"{facts['system']}, Python {facts['python']}, " + ", ".join(f"{k} {v}" for k, v in packages.items()), ""]
     rows, kept = [], {}
     out.mkdir(parents=True, exist_ok=True)
     for name, (part, made) in found.items():
         text = as_markdown(made).replace("\n## ", "\n### ").split("\n", 1)[1]
-        command = sweep_command(part.config, part.suite, "FOLDER")
+        command = sweep_command(part.config, part.suite, "FIGHT_256")
         lines += [f"## {part.heading}", "", f"`{command}`", text]
         rows += [{"part": name, **row} for row in made["rows"]]
         kept[name] = {"command": command, **{key: value for key, value in made.items() if key != "rows"}}
@@ -194,7 +198,9 @@ def publish(out: Path, found: Mapping[str, tuple[Part, dict[str, Any]]], work: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of finished cells, tokens and suites")
-    parser.add_argument("--part", nargs="*", choices=list(declared(False)), help="default: all but held_out")
+    parser.add_argument(
+        "--part", nargs="*", choices=list(declared(False)), help=f"default: all but {' and '.join(BY_NAME)}"
+    )
     parser.add_argument("--fight", type=Path, help="folder fight_256")
     parser.add_argument("--final", action="store_true", help="the final report: the held-out family may be looked at")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
@@ -203,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     parts = declared(args.final)
-    names = args.part or [name for name in parts if name != "held_out" and (name != "fight" or args.fight)]
+    names = args.part or [n for n in parts if n not in BY_NAME and (n != "fight" or args.fight)]
     for name in names:
         run_part(name, parts[name], args)
     done = {name: path for name in parts if (path := args.work / name / "sweep.json").is_file()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -126,19 +125,20 @@ def test_four_threads_at_once_give_what_one_gives() -> None:
 def test_the_gil_is_free() -> None:
     """With the GIL held this thread would see next to nothing of the time a call takes, however often one tries. A busy
     machine may keep it from running through one call or another."""
-    assert any(_longest_pause_beside_a_call() < 0.8 for _ in range(5))
+    assert any(_longest_pause_beside_a_call() < 0.8 for _ in range(10))
 
 
 def _longest_pause_beside_a_call() -> float:
     """As a share of the time of the call."""
     long_THW = np.random.default_rng(0).integers(0, 256, (1000, 224, 224), np.uint8)
-    worker = threading.Thread(target=blockcoder_signals, args=(long_THW,))
-    worker.start()
-    moments = [time.perf_counter()]
-    while worker.is_alive():
-        time.sleep(0.001)
-        moments.append(time.perf_counter())
-    return max(np.diff(moments), default=1.0) / (moments[-1] - moments[0])
+    with ThreadPoolExecutor(1) as pool:
+        moments = [time.perf_counter()]
+        call = pool.submit(blockcoder_signals, long_THW)
+        while not call.done():
+            time.sleep(0.001)
+            moments.append(time.perf_counter())
+    assert len(call.result().cut_T) == 1000
+    return float(max(np.diff(moments), default=1.0) / max(moments[-1] - moments[0], 1e-9))
 
 
 def float_dct() -> np.ndarray:

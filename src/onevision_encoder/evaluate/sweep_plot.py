@@ -132,7 +132,7 @@ def _panel(
     if chance is not None:
         y = vertical.at(chance)
         drawing.line([(left, y), (left + PANEL, y)], GREY, 1, (4, 3))
-        drawing.text(left + 4, y - 4, "chance", SMALL, GREY)
+        drawing.text(left + 4, y + SMALL + 1, "chance", SMALL, GREY)
     if timed:  # against tokens the best of each budget is plain to see
         front = pareto([(_cost(d, timed), d.accuracy) for s in series for d in s.dots])
         drawing.line([(horizontal.at(c), vertical.at(a)) for c, a in _stairs(front, max(costs))], FRONT, 4)
