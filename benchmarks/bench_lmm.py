@@ -22,7 +22,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,18 +140,12 @@ def prepare(work: Path, clips: tuple[int, int], seed: int) -> tuple[Path, dict[s
     return suite, {split: write_questions(suite, split, suite / f"{split}.jsonl") for split in ("train", "test")}
 
 
-def source_tree() -> str:
-    """What git calls the package's source as it was committed."""
-    root = Path(__file__).resolve().parents[1]
-    told = subprocess.run(["git", "-C", root, "rev-parse", "HEAD:src"], capture_output=True, text=True, check=True)
-    return told.stdout.strip()
-
-
 def run_arm(
     arm: Arm, seed: int, work: Path, suite: Path, files: dict[str, Path], config: dict[str, Any]
 ) -> dict[str, Any]:
     """Train and ask; what is finished is read back."""
-    decides = {"arm": asdict(arm), "seed": seed, "suite": suite.name, "config": config, "source": source_tree()}
+    source = report.git("rev-parse", "HEAD:src", check=True)  # of the package, as it was committed
+    decides = {"arm": asdict(arm), "seed": seed, "suite": suite.name, "config": config, "source": source}
     decides |= {"eyes": EYES.to_dict(), "mouth": MOUTH.to_dict()}
     mark = digest_of(json.loads(json.dumps(decides, default=str)))[:12]
     place = work / f"{arm.key}-seed{seed}-{mark}"

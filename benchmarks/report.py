@@ -16,14 +16,15 @@ from typing import Any
 Row = Mapping[str, object]
 
 
+def git(*words: str, check: bool = False) -> str:
+    """What git says of the project; "" where it fails, unless ``check`` raises CalledProcessError."""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=check)
+    return done.stdout.strip()
+
+
 def environment() -> dict[str, object]:
     """Hardware, versions, command and commit of this run."""
-    root = Path(__file__).resolve().parents[1]
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": " ".join(["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv)]),

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from onevision_encoder.errors import InvalidArgumentError, MediaNotFoundError, ShapeError
 from onevision_encoder.evaluate.backbone import Features
 from onevision_encoder.pretrain import FeatureStoreError, extract_features, open_features
-from onevision_encoder.pretrain.feature_extract import Item
+from onevision_encoder.pretrain.corpus_sources import Item
 from onevision_encoder.pretrain.feature_store import write_chunk, write_index
 from onevision_encoder.tokens import TokenizeConfig
 

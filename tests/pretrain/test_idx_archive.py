@@ -13,7 +13,8 @@ from small_corpus import small_config
 from onevision_encoder.errors import MediaNotFoundError, UnreadableMediaError
 from onevision_encoder.pretrain import Corpus, build_corpus, extract_features
 from onevision_encoder.pretrain.concept_pictures import pictures_of
-from onevision_encoder.pretrain.feature_extract import Item, items_of, medium_of
+from onevision_encoder.pretrain.corpus_sources import Item
+from onevision_encoder.pretrain.feature_extract import items_of, medium_of
 from onevision_encoder.pretrain.handmade import EdgesAndColours
 from onevision_encoder.pretrain.idx_archive import read_idx
 from onevision_encoder.tokens import TokenizeConfig
@@ -45,12 +46,12 @@ def test_features_of_an_archive_are_those_of_its_pictures(tmp_path: Path) -> Non
     place.mkdir()
     pictures = np.random.default_rng(0).integers(0, 256, (11, 28, 28), dtype=np.uint8)
     archive = idx(pictures, place / "train-images-idx3-ubyte.gz")
-    items = items_of(f"mnist/{archive.name}", archive)
+    items = items_of(Item(id=f"mnist/{archive.name}", path=archive))
     store = extract_features(items, EdgesAndColours(), tmp_path / "of archive", reading=READING)
     files = []
     for n, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{n}.png")
-        files += items_of(f"{n}", tmp_path / f"{n}.png")
+        files += items_of(Item(id=f"{n}", path=tmp_path / f"{n}.png"))
     expected = extract_features(files, EdgesAndColours(), tmp_path / "of files", reading=READING)
     np.testing.assert_array_equal(store.read(0, 11), expected.read(0, 11))
     build_corpus([place], tmp_path / "corpus", small_config())
@@ -65,7 +66,7 @@ def test_a_picture_that_an_archive_does_not_hold(tmp_path: Path) -> None:
     with pytest.raises(MediaNotFoundError, match="holds 3 pictures"):
         medium_of(Path(f"{archive}#3"))
     gone = Item(id="gone", path=tmp_path / "u-images-idx3-ubyte#0")
-    first = items_of("t", archive)[0]
+    first = items_of(Item(id="t", path=archive))[0]
     store = extract_features([gone, first], EdgesAndColours(), tmp_path / "f", reading=READING)
     assert list(store.failures) == ["gone"]
 
@@ -74,7 +75,7 @@ def test_an_archive_that_cannot_be_read_is_listed_and_the_rest_is_done(tmp_path:
     whole = idx(np.arange(2 * 28 * 28).reshape(2, 28, 28) % 251, tmp_path / "t-images-idx3-ubyte")
     cut = tmp_path / "u-images-idx3-ubyte"
     cut.write_bytes(whole.read_bytes()[:-1])
-    items = [item for path in (cut, whole) for item in items_of(path.name, path)]
+    items = [item for path in (cut, whole) for item in items_of(Item(id=path.name, path=path))]
     store = extract_features(items, EdgesAndColours(), tmp_path / "f", reading=READING)
     assert store.rows == 2
     assert list(store.failures) == [cut.name]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from small_runs import MadeStream, make_stream, small_config, weights_of
+from stopping import StoppedError, stop_after
 
 from onevision_encoder.errors import InvalidArgumentError, OneVisionError, WriteError
 from onevision_encoder.model import load_encoder
@@ -46,22 +47,6 @@ def same(one: Path, other: Path) -> None:
     a, b = weights_of(one), weights_of(other)
     assert sorted(a) == sorted(b)
     assert [name for name in a if not np.array_equal(a[name], b[name])] == []
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """The process is gone after so many steps, whatever was saved by then."""
-    do = Trainer._one_step
-
-    def one_step(self: Trainer) -> None:
-        if self.step == steps:
-            raise StoppedError
-        do(self)
-
-    monkeypatch.setattr(Trainer, "_one_step", one_step)
 
 
 @pytest.mark.parametrize("background", [False, pytest.param(True, marks=pytest.mark.slow)])

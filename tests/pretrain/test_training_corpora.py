@@ -13,6 +13,7 @@ import pytest
 from small_corpus import picture_corpus, small_config, write_pictures
 from small_runs import SHAPE, weights_of
 from small_runs import small_config as small_run
+from stopping import StoppedError, stop_after
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "cli"))
 from calling import call
@@ -31,7 +32,6 @@ from onevision_encoder.pretrain import (
 from onevision_encoder.pretrain.attached_labels import LabelFileError
 from onevision_encoder.pretrain.config import CheckpointConfig, DataConfig, EncoderConfig, SourceConfig
 from onevision_encoder.pretrain.failures import ResumeError
-from onevision_encoder.pretrain.loop import Trainer
 from onevision_encoder.pretrain.run_log import RunLog
 from onevision_encoder.pretrain.train_state import first_encoder
 
@@ -57,21 +57,6 @@ def config(folder: Path, **changes: Any) -> PretrainConfig:
 
 def run(out: Path, settings: PretrainConfig) -> Any:
     return pretrain(settings, out, device="cpu", quiet=True)
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    do = Trainer._one_step
-
-    def one_step(self: Trainer) -> None:
-        if self.step == steps:
-            raise StoppedError
-        do(self)
-
-    monkeypatch.setattr(Trainer, "_one_step", one_step)
 
 
 @pytest.mark.parametrize("sizes", [{"0": 16}, {"0": 16, "0.5": 24}], ids=["one size", "pictures grow"])

@@ -107,7 +107,7 @@ class ConceptsBuild:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # bank.json says it
             backbone = load_backbone(model, device=self.device)
-        items = [item for found in find_items(self.inputs) for item in items_of(found.id, found.path)]
+        items = [item for found in find_items(self.inputs) for item in items_of(found)]
         hidden = True if quiet else None
         with tqdm(desc="features", unit="file", total=len(items), disable=hidden, file=sys.stderr) as bar:
             return extract_features(

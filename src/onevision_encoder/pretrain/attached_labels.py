@@ -159,5 +159,5 @@ def load_labels(shard: Path, bank: str, digest: str) -> ShardLabels:
     if described["shard"] != digest:
         raise LabelFileError(f"{path}: labels of what {shard.name} held before it was made anew: attach them again")
     rows = {str(key): row for row, key in enumerate(keys)}
-    told = {name: described[name] for name in ("classes", "table")}
-    return ShardLabels(path=path, row_of=rows, labels_NP=labels, **told)
+    classes, table = described["classes"], described["table"]
+    return ShardLabels(path=path, row_of=rows, labels_NP=labels, classes=classes, table=table)

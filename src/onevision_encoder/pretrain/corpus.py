@@ -58,9 +58,9 @@ class Corpus:
             path = self.folder / row.name
             if not path.is_file():
                 raise ShardError(path, f"no such shard, though {MANIFEST} lists it: {AGAIN}")
-            if path.stat().st_size != row.bytes:
-                found = f"has {path.stat().st_size} bytes, {MANIFEST} lists {row.bytes}"
-                raise ShardError(path, f"{found}; {AGAIN}")
+            size = path.stat().st_size
+            if size != row.bytes:
+                raise ShardError(path, f"has {size} bytes, {MANIFEST} lists {row.bytes}; {AGAIN}")
 
     def __len__(self) -> int:
         return sum(row.samples for row in self.shards)

@@ -14,7 +14,8 @@ from onevision_encoder.video.suffixes import is_picture_name, is_video_name
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One file: ``id`` is its folder's name and its path in it, unique among the items of a corpus."""
+    """One source: ``id`` is unique, the name of its folder and its path in it where a folder was searched; ``path`` a
+    video, a picture, an IDX archive or one picture of it, or a folder of frames."""
 
     id: str
     path: Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +23,7 @@ from onevision_encoder.errors import InvalidArgumentError, MediaError, OneVision
 from onevision_encoder.evaluate.backbone import Backbone
 from onevision_encoder.evaluate.distributed import team as joined_team
 from onevision_encoder.evaluate.features import source_of
+from onevision_encoder.pretrain.corpus_sources import Item
 from onevision_encoder.pretrain.feature_store import FeatureStore, open_features, write_chunk, write_index
 from onevision_encoder.pretrain.idx_archive import is_idx, is_picture, picture_numbers, read_picture
 from onevision_encoder.tokens import TokenizeConfig, read_clip
@@ -36,25 +36,17 @@ class _NoSummaryError(InvalidArgumentError):
     """The encoder has no pooling head."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One source: ``id`` is unique, ``path`` a video, an image, a folder of frames or one picture of an IDX archive."""
+def items_of(item: Item) -> list[Item]:
+    """The item, or of an IDX archive one for each of its pictures, with the ids that a corpus gives them.
 
-    id: str
-    path: Path
-
-
-def items_of(id: str, path: Path) -> list[Item]:
-    """The source, or of an IDX archive one for each of its pictures, with the ids that a corpus gives them.
-
-    An archive that cannot be read stays one source: whoever reads it (``medium_of``) says why it cannot be.
+    An archive that cannot be read stays one item: whoever reads it (``medium_of``) says why it cannot be.
     """
-    if not is_idx(path):
-        return [Item(id=id, path=path)]
+    if not is_idx(item.path):
+        return [item]
     try:
-        return [Item(id=id + number, path=Path(f"{path}{number}")) for number in picture_numbers(path)]
+        return [Item(id=item.id + n, path=Path(f"{item.path}{n}")) for n in picture_numbers(item.path)]
     except MediaError:
-        return [Item(id=id, path=path)]
+        return [item]
 
 
 def medium_of(path: Path) -> Any:

@@ -166,7 +166,7 @@ def _bank(folder: Path, items: Sequence[Item], backbone: Any, most: int, plan: T
     from onevision_encoder.pretrain.labels import label_features
 
     plan.say(f"bank of {backbone.name} -> {folder}")
-    sources = [source for item in items for source in items_of(item.id, item.path)]
+    sources = [source for item in items for source in items_of(item)]
     store = extract_features(sources, backbone, folder / "features", reading=_reading())
     k = max(2, min(most, store.rows // plan.items_per_group))
     centres = kmeans(store, KMeansConfig(k=k, iterations=30, init="k-means++"), work=folder / "work")

@@ -38,10 +38,11 @@ from onevision_encoder.pretrain.checkpoint import (
 )
 from onevision_encoder.pretrain.config import PretrainConfig
 from onevision_encoder.pretrain.failures import ResumeError
+from onevision_encoder.pretrain.feature_store import write_tensors
 from onevision_encoder.pretrain.parallel import Ranks
 from onevision_encoder.pretrain.run_log import read_metrics
 from onevision_encoder.pretrain.settings import differences, from_json, read_config, to_json
-from onevision_encoder.tokens.files import atomic_path, write_atomically
+from onevision_encoder.tokens.files import write_atomically
 
 CONFIG, RUN, ENCODER, BANKS = "config.json", "run.json", "encoder", "banks"
 FREE = ("name", "log", "checkpoint", "probe", "parallel.mode", "parallel.activation_checkpointing", "parallel.compile")
@@ -171,8 +172,6 @@ def export_bank(run: Path, name: str, out: Path, *, step: int | None = None) -> 
     Raises:
         ResumeError: no such checkpoint or bank. WriteError.
     """
-    from safetensors.torch import save_file
-
     checkpoint = _checkpoint_of(run, step)
     start = f"bank/{name}/rows["
     spans = {n: tuple(map(int, n[len(start) : -1].split(":"))) for n in stored(checkpoint) if n.startswith(start)}
@@ -182,11 +181,7 @@ def export_bank(run: Path, name: str, out: Path, *, step: int | None = None) -> 
     rows_CD = torch.empty(max(b for _, b in spans.values()), width)
     load_tensors(checkpoint, {n: rows_CD[a:b] for n, (a, b) in spans.items()}, Ranks())
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out) as part:
-        try:
-            save_file({"rows": rows_CD}, part, metadata={"bank": name, "step": str(checkpoint.step)})
-        except SafetensorError as error:  # it wraps the system's error
-            raise OSError(str(error)) from error
+    write_tensors(out, {"rows": rows_CD.numpy()}, {"bank": name, "step": checkpoint.step})
     return out
 
 
