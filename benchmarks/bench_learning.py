@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--fashion", type=Path, required=True, help="folder of the IDX archives of Fashion-MNIST")
     parser.add_argument("--fight", type=Path, help="folder fight_256")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--clips", type=int, default=200, help="procedural clips of each class to learn from")
     parser.add_argument("--suite", type=int, nargs=2, default=(100, 50), help="clips of each class to probe with")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
@@ -190,7 +190,7 @@ def main() -> None:
     data = prepare_tiny(args.work / "data", media_of(args.work, args.fashion, args.clips), PLAN)
     tasks, ledger = tasks_of(args), Ledger.open(args.work / "rows.jsonl")
     baselines(ledger, tasks)
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         run_seed(seed, data, tasks, ledger, args)
     notes = [
         f"media: {data.pictures:,} pictures, {data.clips:,} clips; groups {dict(data.groups)}",
