@@ -189,9 +189,9 @@ def main() -> None:
     args = parser.parse_args()
     data = prepare_tiny(args.work / "data", media_of(args.work, args.fashion, args.clips), PLAN)
     tasks, ledger = tasks_of(args), Ledger.open(args.work / "rows.jsonl")
-    baselines(ledger, tasks)
     for seed in args.seeds:
         run_seed(seed, data, tasks, ledger, args)
+    baselines(ledger, tasks)
     notes = [
         f"media: {data.pictures:,} pictures, {data.clips:,} clips; groups {dict(data.groups)}",
         f"settings: {' '.join((*SETTINGS, *args.set))}",
