@@ -81,3 +81,14 @@ def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert len(json.loads(out)) == 17
     assert "OCRBench.json" in call(capsys, "lmm", "benchmarks")[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [(("--port", 65536), "0 to 65535"), (("--num-frames", 600), "at most max_frames, 512")]
+)
+def test_serve_refuses_what_no_request_could_use(
+    place: Path, capsys: pytest.CaptureFixture[str], flags: tuple[object, ...], words: str
+) -> None:
+    code, _, err = call(capsys, "lmm", "serve", "--model", place / "vlm", *flags)
+    assert code == 2
+    assert words in err
