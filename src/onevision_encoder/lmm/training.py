@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from onevision_encoder import __version__
 from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError, OneVisionError
+from onevision_encoder.lmm.loading import is_adapter, load_trained, need
 from onevision_encoder.lmm.samples import Sample, read_samples
-from onevision_encoder.lmm.stages import enter_stage, is_adapter, load_trained, need
+from onevision_encoder.lmm.stages import enter_stage
 from onevision_encoder.lmm.token_cache import TokenCache
 from onevision_encoder.lmm.training_config import TrainingConfig
 from onevision_encoder.lmm.training_data import Collator, Rows, SampleEncoder, check_packing, pack_rows
@@ -92,6 +93,7 @@ def fine_tune(
     if not resume and os.environ.get("RANK", "0") == "0":  # the others may come when the first has begun
         _check_fresh(out)
     warm, processor = load_trained(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
+    processor.require_chat_template()
     encode = SampleEncoder(processor, TokenCache(out / CACHE if cache is None else Path(cache)))
     limit = config.max_tokens or getattr(warm.config.text_config, "max_position_embeddings", None)
     files = {name: Path(file) for name, file in (("train", data), ("val", val)) if file is not None}
@@ -151,10 +153,19 @@ def _checkpoint(out: Path, run: Mapping[str, Any]) -> Path | None:
         raise InvalidArgumentError("resume", str(out), f"a folder with a run to go on with: no {RECORD} there")
     before = json.loads((out / RECORD).read_text(encoding="utf-8"))
     for name, value in run.items():
-        if before.get(name) != value:
-            raise InvalidArgumentError(f"resume, {name}", value, f"the run's own: {before.get(name)!r}")
+        for part, mine, its in _differences(name, value, before.get(name)):
+            raise InvalidArgumentError(part, mine, f"to resume, the run's own: {its!r}")
     found = [path for path in out.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _differences(name: str, mine: Any, its: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What of a value is not as it was: (name, now, then), by its innermost names."""
+    if isinstance(mine, dict) and isinstance(its, dict):
+        for part in sorted({*mine, *its}):
+            yield from _differences(part, mine.get(part), its.get(part))
+    elif mine != its:
+        yield name, mine, its
 
 
 def _survey(
