@@ -17,7 +17,7 @@ from tiny_parts import tiny_encoder_config, tiny_model, tiny_text_config, tiny_t
 from onevision_encoder import OneVisionEncoderModel, load_encoder
 from onevision_encoder.cli import main
 from onevision_encoder.errors import BrokenSamplesError, CheckpointError, InvalidArgumentError
-from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_trained
+from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_language_model, load_trained
 
 NEEDS_ACCELERATE = pytest.mark.skipif(not importlib.util.find_spec("accelerate"), reason="needs accelerate, of dev")
 NEEDS_PEFT = pytest.mark.skipif(not importlib.util.find_spec("peft"), reason="needs peft, of the extra lmm")
@@ -167,6 +167,9 @@ def test_lora_trains_adapters_and_merges_into_the_same_answers(place: Path, tmp_
     ids = torch.arange(2, 20)[None] % 33
     with torch.inference_mode():
         assert torch.allclose(one(input_ids=ids).logits, other(input_ids=ids).logits, atol=1e-5)
+    speaking, _ = load_language_model(tmp_path / "lora", device="cpu")  # chat, eval and serve read adapters as well
+    assert all(torch.equal(a, b) for a, b in zip(speaking.parameters(), one.parameters(), strict=True))
+    assert not speaking.training
     base = json.loads((tmp_path / "lora/adapter_config.json").read_text())["base_model_name_or_path"]
     assert base == str((place / "model").resolve()), "found from any working directory"
     with pytest.raises(InvalidArgumentError, match="ove lmm merge"):  # the second adapters would replace the first
