@@ -1,7 +1,7 @@
 """K-means of features: quality and speed beside faiss, how the two levels compare with one, and how far it goes here.
 
     pip install faiss-cpu
-    python benchmarks/bench_kmeans.py [--part 1] [--threads 1] [--out benchmarks/results]
+    python benchmarks/bench_kmeans.py [--part 1] [--threads 1] [--keep FILE] [--out benchmarks/results]
 
 Features are made: overlapping clusters of sizes that fall off as a power, around a common direction, as features of
 real encoders have it. faiss gets the rows in memory and the very same first centres; ours reads a .npy, checks every
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", type=int, default=1, help="so many times fewer rows, to see that it runs")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="file of finished rows: the same command goes on where it stopped")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     import faiss
@@ -223,19 +225,24 @@ def main() -> None:
         (200_000, 256, 1000, False),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            lines = beside_faiss(Path(folder), rows // part, width, _fewer(k, rows, part), 20, spherical=spherical)
-        parts["Beside faiss"] += lines
+            job = partial(beside_faiss, Path(folder), rows // part, width, _fewer(k, rows, part), 20)
+            key = f"beside faiss {rows // part} x {width}, {k}, spherical={spherical}, threads={options.threads}"
+            parts["Beside faiss"] += report.kept(options.keep, key, partial(job, spherical=spherical))
     for rows, width, k in (
         (200_000, 256, 1000),
         (200_000, 256, 16_000),
         (100_000, 1024, 16_000),
-        (100_000, 256, 128_000),
+        (200_000, 256, 128_000),
     ):
-        parts["One look at all rows, one level"].append(one_look(rows // part, width, _fewer(k, rows, part)))
+        look_at = partial(one_look, rows // part, width, _fewer(k, rows, part))
+        key = f"a look {rows // part} x {width}, {k}, threads={options.threads}"
+        parts["One look at all rows, one level"] += report.kept(options.keep, key, lambda call=look_at: [call()])
     scale = parts["Two levels, all of it"] = []
     for rows, width, k in ((400_000, 256, 10_000), (1_000_000, 256, 100_000), (3_000_000, 256, 1_000_000)):
         with tempfile.TemporaryDirectory() as folder:
-            scale.append(two_levels(Path(folder), rows // part, width, _fewer(k, rows, part), 10, 16))
+            whole = partial(two_levels, Path(folder), rows // part, width, _fewer(k, rows, part), 10, 16)
+            key = f"two levels {rows // part} x {width}, {k}, threads={options.threads}"
+            scale += report.kept(options.keep, key, lambda call=whole: [call()])
     last = scale[-1]
     rows, k = 3_000_000 // part, _fewer(1_000_000, 3_000_000, part)
     j = round(k**0.5)
