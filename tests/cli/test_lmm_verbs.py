@@ -136,6 +136,11 @@ def test_what_cannot_be_put_together_is_said(place: Path, tmp_path: Path, capsys
     code, _, err = call(capsys, *base, tmp_path / "bare")
     assert code == 2
     assert "a tokenizer is wanted" in err
+    settings = {"model_type": "elsewhere", "auto_map": {"AutoConfig": "poison.C", "AutoModelForCausalLM": "poison.M"}}
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "bare" / "poison.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    code, _, err = call(capsys, *base, tmp_path / "bare")
+    assert (code, (tmp_path / "ran").exists()) == (2, False), err
     code, _, err = call(capsys, *base, "tiny", "--chat-template", tmp_path / "none.jinja")
     assert code == 2
     assert "none.jinja" in err

@@ -121,7 +121,7 @@ def _tokenizer(language_model: Any) -> Any:
         allowed = "the tokenizer of the language model, which here is no folder or hub id to read it from"
         raise InvalidArgumentError("tokenizer", None, allowed)
     with _naming(language_model, "a tokenizer"):
-        return AutoTokenizer.from_pretrained(language_model)
+        return AutoTokenizer.from_pretrained(language_model, trust_remote_code=False)
 
 
 def _encoder(encoder: Any, dtype: torch.dtype, attention: str) -> OneVisionEncoderModel:
@@ -170,7 +170,7 @@ def _language_model(language_model: Any, dtype: torch.dtype, attention: str) -> 
         raise InvalidArgumentError("language_model", type(language_model).__name__, _LANGUAGE)
     with _naming(language_model, "a causal language model"):
         loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            language_model, dtype=dtype, attn_implementation=attention
+            language_model, dtype=dtype, attn_implementation=attention, trust_remote_code=False
         )
     return loaded
 

@@ -85,7 +85,7 @@ def _composed(
     if looks_local and not Path(name).is_dir():
         raise CheckpointError(name, "no such folder; a folder that save_pretrained wrote, or a hub id owner/name")
     try:
-        _check_kind(name, AutoConfig.from_pretrained(name))
+        _check_kind(name, AutoConfig.from_pretrained(name, trust_remote_code=False))
         model = OneVisionForConditionalGeneration.from_pretrained(name, dtype=dtype, **of_model)
         return model, OneVisionVLProcessor.from_pretrained(name, **options)
     except (OSError, ValueError) as error:  # transformers says so in both ways
