@@ -24,7 +24,6 @@ from onevision_encoder.model.precision import resolve_device
 
 ADAPTER = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_WANTED = "what ove lmm make and ove lmm train write is wanted"
 
 
 def load_language_model(
@@ -88,9 +87,9 @@ def _composed(
         _check_kind(name, AutoConfig.from_pretrained(name, trust_remote_code=False))
         model = OneVisionForConditionalGeneration.from_pretrained(name, dtype=dtype, **of_model)
         return model, OneVisionVLProcessor.from_pretrained(name, **options)
+    except InvalidArgumentError:  # ours, a ValueError too
+        raise
     except (OSError, ValueError) as error:  # transformers says so in both ways
-        if isinstance(error, InvalidArgumentError | CheckpointError):
-            raise
         raise CheckpointError(name, f"{' '.join(str(error).split())[:300]}") from error
 
 
@@ -100,7 +99,7 @@ def _check_kind(name: str, config: Any) -> None:
         cause = "is an encoder alone: ove lmm make --encoder puts it together with a language model"
         raise CheckpointError(name, cause)
     if kind != OneVisionVLConfig.model_type:
-        raise CheckpointError(name, f"is a model of type {kind}; {_WANTED}")
+        raise CheckpointError(name, f"is a model of type {kind}; what ove lmm make and ove lmm train write is wanted")
 
 
 def need(*packages: str, purpose: str) -> None:

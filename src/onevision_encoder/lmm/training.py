@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from onevision_encoder.lmm.token_cache import TokenCache
 from onevision_encoder.lmm.training_config import TrainingConfig
 from onevision_encoder.lmm.training_data import Collator, Rows, SampleEncoder, check_packing, pack_rows
 from onevision_encoder.lmm.training_log import LogFile, Tick
+from onevision_encoder.pretrain.settings import differences
 from onevision_encoder.tokens.files import write_atomically
 
 RECORD, LOG, CACHE = "training.json", "log.jsonl", "tokens"
@@ -153,19 +154,10 @@ def _checkpoint(out: Path, run: Mapping[str, Any]) -> Path | None:
         raise InvalidArgumentError("resume", str(out), f"a folder with a run to go on with: no {RECORD} there")
     before = json.loads((out / RECORD).read_text(encoding="utf-8"))
     for name, value in run.items():
-        for part, mine, its in _differences(name, value, before.get(name)):
-            raise InvalidArgumentError(part, mine, f"to resume, the run's own: {its!r}")
+        for part, mine, its in differences(value, before.get(name)):
+            raise InvalidArgumentError(part or name, mine, f"to resume, the run's own: {its!r}")
     found = [path for path in out.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
-
-
-def _differences(name: str, mine: Any, its: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What of a value is not as it was: (name, now, then), by its innermost names."""
-    if isinstance(mine, dict) and isinstance(its, dict):
-        for part in sorted({*mine, *its}):
-            yield from _differences(part, mine.get(part), its.get(part))
-    elif mine != its:
-        yield name, mine, its
 
 
 def _survey(
