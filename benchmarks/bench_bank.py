@@ -126,21 +126,18 @@ def measure(a: argparse.Namespace) -> dict[str, object]:
     }  # fmt: skip
 
 
-def child(a: argparse.Namespace, **options: object) -> dict[str, object]:
+def child(a: argparse.Namespace, **options: object) -> report.Row:
     """A row measured in a fresh process, or by an earlier call that kept it."""
     words = [f"--{name}={value}" for name, value in (vars(a) | options).items() if name in CHILD]
-    print(" ".join(words), file=sys.stderr, flush=True)
-    kept: dict[str, dict[str, object]] = json.loads(a.keep.read_text()) if a.keep and a.keep.is_file() else {}
-    if " ".join(words) in kept:
-        return kept[" ".join(words)]
-    command = [sys.executable, __file__, "--measure", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    row: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    if a.keep:
-        a.keep.write_text(json.dumps(kept | {" ".join(words): row}))
-    return row
+
+    def measured() -> list[report.Row]:
+        command = [sys.executable, __file__, "--measure", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return [json.loads(done.stdout.splitlines()[-1])]
+
+    return report.kept(a.keep, " ".join(words), measured)[0]
 
 
 CHILD = ("how", "classes", "width", "samples", "rate", "precision", "repeats", "threads")
@@ -167,7 +164,7 @@ def main() -> None:
     if a.measure:
         print(json.dumps(measure(a)))
         return
-    parts: dict[str, list[dict[str, object]]] = {}
+    parts: dict[str, list[report.Row]] = {}
     if "step" in a.parts:
         grid = itertools.product(a.rates, a.batches, a.precisions)
         parts[f"A training step of {a.classes:,} x {a.width}"] = [

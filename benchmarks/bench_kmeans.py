@@ -1,7 +1,7 @@
 """K-means of features: quality and speed beside faiss, how the two levels compare with one, and how far it goes here.
 
     pip install faiss-cpu
-    python benchmarks/bench_kmeans.py [--part 1] [--threads 1] [--out benchmarks/results]
+    python benchmarks/bench_kmeans.py [--part 1] [--threads 1] [--keep FILE] [--out benchmarks/results]
 
 Features are made: overlapping clusters of sizes that fall off as a power, around a common direction, as features of
 real encoders have it. faiss gets the rows in memory and the very same first centres; ours reads a .npy, checks every
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,9 @@ def two_levels(folder: Path, rows: int, width: int, k: int, iterations: int, nea
     return line
 
 
-def expected(rate: float, rows: float, width: int, k: int) -> report.Row:
-    """Seconds of a bank of two levels: 20 updates of parents and of children, two of the polish, 8 near parents."""
+def expected(rate: float, flat_rate: float, rows: float, width: int, k: int) -> report.Row:
+    """Hours of a bank: 21 looks of one level; of two, 20 updates of parents and of children, two of the polish, 8 near
+    parents. Operations a second, of one thread, of either."""
     j = round(k**0.5)
     work = 2 * rows * width * (21 * j + 21 * k / j + 3 * (j + 8 * k / j))
     flat = 2 * rows * width * 21 * k
@@ -194,7 +196,7 @@ def expected(rate: float, rows: float, width: int, k: int) -> report.Row:
         "width": width,
         "centres": f"{k:,}",
         "hours, two levels": work / rate / 3600,
-        "hours, one level": flat / rate / 3600,
+        "hours, one level": flat / flat_rate / 3600,
         "GB of centres and sums a rank": k * width * (4 + 4 + 8) / 1e9,
     }
 
@@ -208,6 +210,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", type=int, default=1, help="so many times fewer rows, to see that it runs")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--note", nargs="*", default=[], help="what else the report should say")
+    parser.add_argument("--keep", type=Path, help="file of finished rows: the same command goes on where it stopped")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     import faiss
@@ -223,33 +227,41 @@ def main() -> None:
         (200_000, 256, 1000, False),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            lines = beside_faiss(Path(folder), rows // part, width, _fewer(k, rows, part), 20, spherical=spherical)
-        parts["Beside faiss"] += lines
+            job = partial(beside_faiss, Path(folder), rows // part, width, _fewer(k, rows, part), 20)
+            key = f"beside faiss {rows // part} x {width}, {k}, spherical={spherical}, threads={options.threads}"
+            parts["Beside faiss"] += report.kept(options.keep, key, partial(job, spherical=spherical))
     for rows, width, k in (
         (200_000, 256, 1000),
         (200_000, 256, 16_000),
         (100_000, 1024, 16_000),
-        (100_000, 256, 128_000),
+        (200_000, 256, 128_000),
     ):
-        parts["One look at all rows, one level"].append(one_look(rows // part, width, _fewer(k, rows, part)))
+        look_at = partial(one_look, rows // part, width, _fewer(k, rows, part))
+        key = f"a look {rows // part} x {width}, {k}, threads={options.threads}"
+        parts["One look at all rows, one level"] += report.kept(options.keep, key, lambda call=look_at: [call()])
     scale = parts["Two levels, all of it"] = []
     for rows, width, k in ((400_000, 256, 10_000), (1_000_000, 256, 100_000), (3_000_000, 256, 1_000_000)):
         with tempfile.TemporaryDirectory() as folder:
-            scale.append(two_levels(Path(folder), rows // part, width, _fewer(k, rows, part), 10, 16))
+            whole = partial(two_levels, Path(folder), rows // part, width, _fewer(k, rows, part), 10, 16)
+            key = f"two levels {rows // part} x {width}, {k}, threads={options.threads}"
+            scale += report.kept(options.keep, key, lambda call=whole: [call()])
     last = scale[-1]
     rows, k = 3_000_000 // part, _fewer(1_000_000, 3_000_000, part)
     j = round(k**0.5)
     work = 2 * rows * 256 * (12 * j + 11 * k / j + 3 * (j + 8 * k / j))
     rate = work / float(str(last["seconds"]))
-    parts["Extrapolated from the last line above"] = [
-        expected(rate, rows, width, k) for rows, width, k in ((10e6, 768, 400_000), (100e6, 1024, 2_000_000))
+    flat_rate = 1e9 * float(str(parts["One look at all rows, one level"][-1]["GFLOP/s"]))
+    parts["Extrapolated, one thread"] = [
+        expected(rate, flat_rate, rows, width, k) for rows, width, k in ((10e6, 768, 400_000), (100e6, 1024, 2_000_000))
     ]
     notes = [
         f"threads: {options.threads} of ours and of faiss {faiss.__version__} ({faiss.get_compile_options().strip()})",
         "first centres are the same rows in every run but k-means++ and two levels; 20 updates",
         "two levels: 10 updates of parents and children, 2 of the polish over 8 near parents; labels look into 16",
         "extrapolated: seconds = 2 n D (21 j + 21 k / j + 3 (j + 8 k / j)) / R with j = sqrt(k) parents, and of one "
-        f"level 2 n D 21 k / R; R = {rate:.3g} FLOP/s, the last line's with 12 j + 11 k / j + 3 (j + 8 k / j)",
+        f"level 2 n D 21 k / F; R = {rate:.3g} FLOP/s, of the last run of two levels with 12 j + 11 k / j + "
+        f"3 (j + 8 k / j); F = {flat_rate:.3g}, of the last look",
+        *options.note,
     ]
     report.write(options.out, "kmeans", "K-means of features", parts, notes)
 

@@ -7,13 +7,24 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, object]
+
+
+def kept(file: Path | None, key: str, make: Callable[[], list[Row]]) -> list[Row]:
+    """Rows that an earlier call of the same benchmark left in ``file`` under this key; else made, and left there."""
+    found: dict[str, list[Row]] = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+    if key not in found:
+        print(key, file=sys.stderr, flush=True)
+        found[key] = make()
+        if file:
+            file.write_text(json.dumps(found), encoding="utf-8")
+    return found[key]
 
 
 def git(*words: str, check: bool = False) -> str:

@@ -25,7 +25,14 @@ class InvalidArgumentError(OneVisionError, ValueError):
 
 
 class BudgetError(InvalidArgumentError):
-    """A token budget that cannot be met exactly by the frames at hand."""
+    """A token budget that cannot be met exactly by the frames at hand.
+
+    ``available``: the patches there are, where the budget asks for more of them; else None.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str, *, available: int | None = None) -> None:
+        super().__init__(name, value, allowed)
+        self.available = available
 
 
 class ShapeError(InvalidArgumentError):

@@ -112,7 +112,7 @@ def words(root: Path, out: Path, *more: object) -> list[str]:
         "--device",
         "cpu",
     ]
-    return [str(word) for word in (*options, "--device", "cpu", "--out", out, *more)]
+    return [str(word) for word in (*options, "--out", out, *more)]
 
 
 def test_loaded_weights_go_on_learning(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

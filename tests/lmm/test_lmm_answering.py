@@ -124,6 +124,14 @@ def test_a_folder_is_loaded_or_said_to_be_none(parts: tuple[Any, Any], tmp_path:
         load_language_model(tmp_path / "empty")
     with pytest.raises(InvalidArgumentError, match="dtype"):
         load_language_model(tmp_path / "vlm", dtype="int8")
+    with pytest.raises(InvalidArgumentError, match="device"):
+        load_language_model(tmp_path / "vlm", device="toaster")
+    model.vision_model.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match="an encoder alone: ove lmm make"):
+        load_language_model(tmp_path / "encoder")
+    model.language_model.save_pretrained(tmp_path / "language")
+    with pytest.raises(CheckpointError, match="a model of type qwen3"):
+        load_language_model(tmp_path / "language")
 
 
 def test_a_run_asks_every_question_and_replaces_none(parts: tuple[Any, Any], folder: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_mlvu_leaves_out_what_a_language_model_judges(tmp_path: Path) -> None:
         ("summary", True),
     ]
     del row["candidates"]  # in a task with options it is a mistake
-    with pytest.raises(InvalidArgumentError, match=r"4_count\.json, row 0.*candidates"):
+    with pytest.raises(InvalidArgumentError, match=r"4_count\.json, row 1.*candidates"):
         asked("mlvu", made(tmp_path / "b", "json/4_count.json", [row]))
 
 
@@ -46,9 +46,9 @@ def test_mlvus_table_has_candidates_too(tmp_path: Path) -> None:
 
 def test_answers_in_words_are_no_numbers(tmp_path: Path) -> None:
     row = {"video": "a.mp4", "question": "How many?", "candidates": ["5", "6", "7", "8"], "answer": "3"}
-    with pytest.raises(InvalidArgumentError, match=r"4_count\.json, row 0"):  # not the fourth
+    with pytest.raises(InvalidArgumentError, match=r"4_count\.json, row 1"):  # not the fourth
         asked("mlvu", made(tmp_path / "a", "json/4_count.json", [row]))
-    with pytest.raises(InvalidArgumentError, match=r"moving_count\.json, row 0"):
+    with pytest.raises(InvalidArgumentError, match=r"moving_count\.json, row 1"):
         asked("mvbench", made(tmp_path / "b", "json/moving_count.json", [row]))
 
 
@@ -97,7 +97,7 @@ def test_mmbenchs_pictures_are_there_once(tmp_path: Path) -> None:
     assert one.media == other.media
     assert one.media[0]["bytes"] == b"p" * 900
     assert (one.together, other.together) == ("3", "3")
-    with pytest.raises(InvalidArgumentError, match=r"image='4'.*MMBench_DEV_EN\.tsv, row 1"):
+    with pytest.raises(InvalidArgumentError, match=r"image='4'.*MMBench_DEV_EN\.tsv, row 2"):
         asked("mmbench", made(tmp_path, "MMBench_DEV_EN.tsv", [row, {**turned, "image": "4"}]))
 
 

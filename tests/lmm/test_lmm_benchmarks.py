@@ -193,7 +193,7 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     same = {"id": "x", "question": "?", "answer": "y"}
     with pytest.raises(InvalidArgumentError, match="once"):
         list(entry.questions(made(tmp_path / "1", "a.jsonl", [same, same])))
-    with pytest.raises(InvalidArgumentError, match=r"row 0.*question"):
+    with pytest.raises(InvalidArgumentError, match=r"row 1.*question"):
         list(entry.questions(made(tmp_path / "2", "a.jsonl", [{"answer": "y"}])))
     with pytest.raises(InvalidArgumentError, match="answer"):
         list(

@@ -16,8 +16,8 @@ from tiny_parts import tiny_encoder_config, tiny_model, tiny_text_config, tiny_t
 
 from onevision_encoder import OneVisionEncoderModel, load_encoder
 from onevision_encoder.cli import main
-from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError
-from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_trained
+from onevision_encoder.errors import BrokenSamplesError, CheckpointError, InvalidArgumentError
+from onevision_encoder.lmm import TrainingConfig, extract_encoder, fine_tune, load_language_model, load_trained
 
 NEEDS_ACCELERATE = pytest.mark.skipif(not importlib.util.find_spec("accelerate"), reason="needs accelerate, of dev")
 NEEDS_PEFT = pytest.mark.skipif(not importlib.util.find_spec("peft"), reason="needs peft, of the extra lmm")
@@ -86,8 +86,32 @@ def test_broken_samples_are_refused_or_left_out_by_name(place: Path, tmp_path: P
     assert changed(tensors(place / "model"), tensors(tmp_path / "left")) == {"merger", "projector"}
     with pytest.raises(InvalidArgumentError, match="new folder"):
         fine_tune(place / "model", data, tmp_path / "left", steps(1), **CPU)
-    with pytest.raises(InvalidArgumentError, match="the run's own"):
+    with pytest.raises(InvalidArgumentError, match=r"^steps=2 is not accepted: to resume, the run's own: 1$"):
         fine_tune(place / "model", data, tmp_path / "left", steps(2, broken="leave-out"), resume=True, **CPU)
+
+
+@NEEDS_ACCELERATE
+@pytest.mark.filterwarnings("ignore")
+def test_what_cannot_be_trained_is_said_before_a_sample_is_read(place: Path, tmp_path: Path) -> None:
+    extract_encoder(place / "model", tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match="an encoder alone: ove lmm make"):
+        fine_tune(tmp_path / "encoder", place / "x.jsonl", tmp_path / "out", steps(1), **CPU)
+    model, processor = tiny_model()
+    processor.tokenizer.chat_template = None
+    model.save_pretrained(tmp_path / "mute")
+    processor.save_pretrained(tmp_path / "mute")
+    with pytest.raises(InvalidArgumentError, match="ove lmm make --chat-template"):
+        fine_tune(tmp_path / "mute", place / "x.jsonl", tmp_path / "out", steps(1), **CPU)
+    assert not (tmp_path / "out").exists()
+
+
+@NEEDS_ACCELERATE
+@pytest.mark.filterwarnings("ignore")
+def test_the_last_loss_is_that_of_the_last_step(place: Path, tmp_path: Path) -> None:
+    report = fine_tune(place / "model", place / "x.jsonl", tmp_path / "out", steps(3, log_every=10), **CPU)
+    rows = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 3]
+    assert (report.facts["first_loss"], report.facts["last_loss"]) == (rows[0]["loss"], rows[1]["loss"])
 
 
 def test_values_out_of_range_are_refused() -> None:
@@ -143,6 +167,9 @@ def test_lora_trains_adapters_and_merges_into_the_same_answers(place: Path, tmp_
     ids = torch.arange(2, 20)[None] % 33
     with torch.inference_mode():
         assert torch.allclose(one(input_ids=ids).logits, other(input_ids=ids).logits, atol=1e-5)
+    speaking, _ = load_language_model(tmp_path / "lora", device="cpu")  # chat, eval and serve read adapters as well
+    assert all(torch.equal(a, b) for a, b in zip(speaking.parameters(), one.parameters(), strict=True))
+    assert not speaking.training
     base = json.loads((tmp_path / "lora/adapter_config.json").read_text())["base_model_name_or_path"]
     assert base == str((place / "model").resolve()), "found from any working directory"
     with pytest.raises(InvalidArgumentError, match="ove lmm merge"):  # the second adapters would replace the first

@@ -21,7 +21,12 @@ from onevision_encoder.errors import (
     RandomWeightsWarning,
     ShapeError,
 )
-from onevision_encoder.lmm import OneVisionForConditionalGeneration, OneVisionVLConfig, OneVisionVLProcessor
+from onevision_encoder.lmm import (
+    OneVisionForConditionalGeneration,
+    OneVisionVLConfig,
+    OneVisionVLProcessor,
+    load_language_model,
+)
 from onevision_encoder.model.segments import Segments
 
 MERGERS = ("none", "2x2", "attention")
@@ -264,7 +269,8 @@ def test_remote_code_named_in_its_files_is_not_followed(tmp_path: Path) -> None:
     loaded = [
         auto.from_pretrained(tmp_path, trust_remote_code=True) for auto in (AutoModelForImageTextToText, AutoProcessor)
     ]
-    assert [type(one) for one in loaded] == [OneVisionForConditionalGeneration, OneVisionVLProcessor]
+    loaded += load_language_model(tmp_path, device="cpu")
+    assert [type(one) for one in loaded] == 2 * [OneVisionForConditionalGeneration, OneVisionVLProcessor]
     for one in loaded:
         one.save_pretrained(tmp_path / "again")
     assert not any("auto_map" in file.read_text(encoding="utf-8") for file in (tmp_path / "again").glob("*config.json"))

@@ -126,7 +126,9 @@ def test_what_a_short_clip_leaves_goes_to_those_after_it() -> None:
     ("parts", "options", "match"),
     [
         ([video()], {"budget": 0}, "budget=0"),
-        ([video()], {"budget": 10_000}, "4 to 288 in steps of 4"),
+        ([video()], {"budget": 10_000}, "budget=10000 is not accepted: 1 to 72 tokens: all that it has"),
+        ([video()], {"budget": "200%"}, "budget='200%' .* tokens above 0, or a share of the patches"),
+        ([video()], {"budget": "many"}, "budget='many' .* tokens above 0"),
         ([video(), video()], {"request_budget": 1}, "at least 2: one a medium"),
         ([image(1, 196, 196), video(budget=50), video()], {"request_budget": 52}, "at least 67: images .* 66 tokens"),
     ],

@@ -90,7 +90,7 @@ def test_an_answer_about_a_video_and_a_picture(server: Running, parts: tuple[Any
         {"type": "image_url", "image_url": {"url": data_url(folder / "still.png", "image/png")}},
         {"type": "text", "text": "which way"},
     ]
-    body = {"model": "any", "messages": [{"role": "user", "content": content}], "max_tokens": 6, "budget": 20}
+    body = {"model": "tiny", "messages": [{"role": "user", "content": content}], "max_tokens": 6, "budget": 20}
     status, found = server.ask(body)
     assert status == 200, found
     ours = [{"type": "video", "path": str(folder / "clip.mp4")}, {"type": "image", "path": str(folder / "still.png")}]
@@ -110,6 +110,10 @@ def test_an_answer_about_a_video_and_a_picture(server: Running, parts: tuple[Any
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == truth.text
     assert len(chunks) > 3  # piece by piece
     assert chunks[-1]["usage"] == found["usage"]
+    status, text = server.ask({**body, "stream": True})
+    last = json.loads([line[6:] for line in text.decode().split("\n") if line.startswith("data: ")][-2])
+    assert "usage" not in last
+    assert last["onevision"]["media"] == found["onevision"]["media"]
     assert chunks[-1]["choices"][0]["finish_reason"] in ("stop", "length")
 
 
@@ -177,6 +181,15 @@ def test_broken_media_and_too_many_are_told(server: Running) -> None:
     status, found = server.ask({"messages": [{"role": "user", "content": [part] * 3}]})
     assert status == 400
     assert "at most 2" in found["error"]["message"]
+
+
+def test_what_is_not_here_is_not_replaced(server: Running) -> None:
+    status, found = server.ask({**words(), "model": "gpt-4"})
+    assert (status, found["error"]["message"]) == (404, "there is no model 'gpt-4' here, only 'tiny'")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", "/v1/chat")
+    assert json.loads(connection.getresponse().read())["error"]["type"] == "invalid_request_error"
+    connection.close()
 
 
 def test_bodies_that_are_too_large_or_never_end(server: Running) -> None:

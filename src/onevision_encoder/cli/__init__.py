@@ -14,6 +14,9 @@ from typing import Any
 
 from onevision_encoder import __version__
 
+_REPEATED = ("--set",)
+"""Options that may stand more than once."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the ``ove`` command; returns the exit code, or raises SystemExit as argparse would."""
@@ -101,6 +104,17 @@ def _parse(words: list[str], verbs: dict[str, Callable[..., Any]], *, prog: str,
         print(f"ove {__version__}")
         raise SystemExit(0)
     flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    _check_given_once(words)
     if words and words[0] in verbs:  # parsed alone, a verb's complaints name the option and nothing else
         return tyro.cli(verbs[words[0]], prog=f"{prog} {words[0]}", args=words[1:], config=flags)
     return tyro.extras.subcommand_cli_from_dict(verbs, prog=prog, description=about, args=words, config=flags)
+
+
+def _check_given_once(words: list[str]) -> None:
+    """Raise InvalidArgumentError for an option that stands twice, of which the first would be dropped."""
+    from onevision_encoder.errors import InvalidArgumentError
+
+    names = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    for name in names:
+        if name not in _REPEATED and names.count(name) > 1:
+            raise InvalidArgumentError("option", name, "once; where it takes several values, they stand behind it")

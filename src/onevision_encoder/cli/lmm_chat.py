@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onevision_encoder.checks import counted
 from onevision_encoder.cli.lmm_options import SpeakingOptions
+from onevision_encoder.video.damage import damage_words
 
 if TYPE_CHECKING:
     from onevision_encoder.lmm.answering import Answer, Writing
@@ -68,7 +70,7 @@ class Chat(SpeakingOptions):
             print(json.dumps(found.as_dict()), flush=True)
             return found
         print(flush=True)
-        paths = ", ".join(f"{medium['name']} ({medium['path']})" for medium in found.media)
+        paths = ", ".join(f"{medium['name']} ({', '.join(_seen(medium))})" for medium in found.media)
         print(
             f"[{counted(found.prompt_tokens, 'token')} in, {found.visual_tokens} of them visual"
             f"{': ' + paths if paths else ''}; first token after {found.seconds_to_first:.2f} s; "
@@ -76,6 +78,11 @@ class Chat(SpeakingOptions):
             file=sys.stderr,
         )
         return found
+
+
+def _seen(medium: Mapping[str, Any]) -> list[str]:
+    """How a medium was read, and what of it could not be."""
+    return [medium["path"], *damage_words(medium["frames_lost"], medium["frames_corrupt"])]
 
 
 def _show(text: str) -> None:

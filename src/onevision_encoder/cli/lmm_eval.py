@@ -70,7 +70,7 @@ class Judge(SpeakingOptions):
     def _lines(self, benchmark: Benchmark) -> list[dict[str, Any]]:
         from onevision_encoder.lmm.answering import Writing
         from onevision_encoder.lmm.judging import Asking, judge
-        from onevision_encoder.lmm.stages import model_digest
+        from onevision_encoder.lmm.loading import model_digest
 
         total = sum(1 for _ in self._questions(benchmark))  # wrong rows are found before anything is asked
         asking = Asking(

@@ -16,9 +16,9 @@ from onevision_encoder.checks import counted
 class ExtractEncoder:
     """Write the encoder of a vision-language model, the very same bits, for ove encode --model and load_encoder."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     """Folder of the vision-language model, or a checkpoint of its training."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Folder to write; must be empty or absent."""
     json: bool = False
     """Print the result as JSON."""

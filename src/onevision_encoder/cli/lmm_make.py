@@ -29,6 +29,8 @@ class Make:
     """With attention."""
     vision_feature_layer: int = -1
     """Which blocks of the encoder are read: -1 all, -2 all but the last ..."""
+    chat_template: Path | None = None
+    """A file with the tokenizer's chat template (Jinja), over its own; many base models have none."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the weights."""
     seed: int = 0
@@ -45,6 +47,7 @@ class Make:
 
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise InvalidArgumentError("out", str(self.out), "a new folder")
+        template = None if self.chat_template is None else _read(self.chat_template)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RandomWeightsWarning)  # said below, in a sentence
             model, processor = OneVisionForConditionalGeneration.from_parts(
@@ -56,12 +59,17 @@ class Make:
                 dtype=getattr(torch, self.dtype),
                 seed=self.seed,
             )
+        if template is not None:
+            processor.tokenizer.chat_template = template
         model.save_pretrained(str(self.out))
         processor.save_pretrained(str(self.out))
         chosen = (("encoder", self.encoder, PRESETS), ("language model", self.language_model, LANGUAGE_PRESETS))
         random = [f"{what} {name}" for what, name, presets in chosen if name in presets]
         if random:
             print(f"ove: random weights: {', '.join(random)}; what it writes means nothing yet", file=sys.stderr)
+        if processor.tokenizer.chat_template is None:
+            lacks = f"the tokenizer of {self.language_model} has no chat template, which chat and training need"
+            print(f"ove: {lacks}: --chat-template FILE gives it one", file=sys.stderr)
         parts = ("vision_model", "merger", "projector", "language_model")
         counts = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in parts}
         if self.json:
@@ -70,3 +78,10 @@ class Make:
             shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
             print(f"{self.out}: {shown} parameters; merger and projector are new: ove lmm train --stage projector")
         return 0
+
+
+def _read(template: Path) -> str:
+    try:
+        return template.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError("chat_template", str(template), f"a readable text file ({error})") from error

@@ -16,7 +16,7 @@ from onevision_encoder.errors import InvalidArgumentError
 class Merge:
     """Write a whole model from adapters and the model they were trained on."""
 
-    adapters: Annotated[Path, tyro.conf.Positional]
+    adapters: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ADAPTERS")]
     """Folder that ove lmm train --stage lora wrote."""
     out: Path
     """Folder to write; must be empty or absent."""
@@ -30,7 +30,7 @@ class Merge:
     def run(self) -> int:
         import torch
 
-        from onevision_encoder.lmm.stages import is_adapter, load_trained
+        from onevision_encoder.lmm.loading import is_adapter, load_trained
 
         if not is_adapter(self.adapters):
             raise InvalidArgumentError("adapters", str(self.adapters), "a folder with adapter_config.json")

@@ -20,6 +20,8 @@ class SpeakingOptions:
     """Which patches of a video are read. Unset: as the processor says."""
     num_frames: int | None = None
     """Frames considered of each video."""
+    short: Literal["error", "cap"] | None = None
+    """A video of fewer patches than its budget: error, or cap, which takes those it has. Unset: error."""
     timestamps: bool = False
     """Put the time before the tokens of each frame group."""
     device: str = "auto"
@@ -35,6 +37,7 @@ class SpeakingOptions:
             "request_budget": self.request_budget,
             "video_backend": self.video_backend,
             "num_frames": self.num_frames,
+            "short": self.short,
             "timestamps": self.timestamps or None,
         }
         return {name: value for name, value in given.items() if value is not None}

@@ -50,6 +50,8 @@ class Serve(SpeakingOptions):
             raise MissingExtraError("serve", missing, "ove lmm serve")
         if not 0 <= self.port < 65536:
             raise InvalidArgumentError("port", self.port, "0 to 65535")
+        if (frames := self.reading.get("num_frames", 0)) > self.max_frames:
+            raise InvalidArgumentError("num_frames", frames, f"at most max_frames, {self.max_frames}")
         import uvicorn
 
         from onevision_encoder.lmm.allowed_sources import Allowed

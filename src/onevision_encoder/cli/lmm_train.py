@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from onevision_encoder.lmm.training import TrainingReport
     from onevision_encoder.lmm.training_log import Tick
 
-READING = ("budget", "request_budget", "timestamps", "group_frames", "video_backend", "num_frames", "max_patches")
+READING = (
+    *("budget", "request_budget", "timestamps", "group_frames", "video_backend", "num_frames", "short", "max_patches"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,8 @@ class Train:
     """How the patches of videos are chosen."""
     num_frames: int | None = None
     """Frames read of each video."""
+    short: Literal["error", "cap"] | None = None
+    """A video of fewer patches than its budget: error, or cap, which takes those it has; none = the model's own."""
     max_patches: int | None = None
     """Most patches of a frame or picture."""
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onevision_encoder.lmm.extraction import ExtractedEncoder as ExtractedEncoder
     from onevision_encoder.lmm.extraction import extract_encoder as extract_encoder
     from onevision_encoder.lmm.loading import load_language_model as load_language_model
+    from onevision_encoder.lmm.loading import load_trained as load_trained
     from onevision_encoder.lmm.media import Medium as Medium
     from onevision_encoder.lmm.modeling import OneVisionForConditionalGeneration as OneVisionForConditionalGeneration
     from onevision_encoder.lmm.outputs import MediumRecord as MediumRecord
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from onevision_encoder.lmm.processing import OneVisionVLProcessor as OneVisionVLProcessor
     from onevision_encoder.lmm.samples import Sample as Sample
     from onevision_encoder.lmm.samples import read_samples as read_samples
-    from onevision_encoder.lmm.stages import load_trained as load_trained
     from onevision_encoder.lmm.token_cache import TokenCache as TokenCache
     from onevision_encoder.lmm.training import TrainingReport as TrainingReport
     from onevision_encoder.lmm.training import fine_tune as fine_tune
@@ -51,7 +51,7 @@ _HOME = {
     "load_language_model": "loading",
     "extract_encoder": "extraction",
     "fine_tune": "training",
-    "load_trained": "stages",
+    "load_trained": "loading",
     "read_samples": "samples",
 }
 

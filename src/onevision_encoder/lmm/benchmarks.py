@@ -66,7 +66,7 @@ class Benchmark:
         root = folder.parent if folder.is_file() else folder
         for path in self.files(folder):
             table = re.sub(r"-\d+-of-\d+$", "", path.stem)  # a table of the hub may be several files
-            for number, row in enumerate(self.rows(path)):
+            for number, row in enumerate(self.rows(path), 1):
                 for question in self._of_row(root, path, number, row):
                     first, times = seen.get(question.id, (table, 0))
                     if times and (self.own_ids or first != table):

@@ -78,7 +78,7 @@ def mmbench_rows(path: Path) -> Iterator[Row]:
         return
     having = (row for row in rows_of(path) if row.get("index") in wanted and not _refers(row))
     pictures = {row["index"]: row["image"] for row in having}
-    for number, row in enumerate(rows_of(path)):
+    for number, row in enumerate(rows_of(path), 1):
         if not _refers(row):
             yield row
         elif pictures.get(row["image"]):

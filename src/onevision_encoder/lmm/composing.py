@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PretrainedConfig
 from transformers.modeling_utils import PreTrainedModel
 
-from onevision_encoder.errors import InvalidArgumentError, RandomWeightsWarning
+from onevision_encoder.errors import CheckpointError, InvalidArgumentError, RandomWeightsWarning
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
 from onevision_encoder.lmm.configuration import IMAGE_TOKEN, VIDEO_TOKEN, VISION_TOKENS, OneVisionVLConfig
 from onevision_encoder.lmm.language_presets import LANGUAGE_PRESETS, language_preset
@@ -54,7 +56,7 @@ def compose(
     Returns:
         (model in ``eval`` mode, processor); each has ``save_pretrained``, and one folder may hold both.
     Raises:
-        CheckpointError: the encoder cannot be loaded. OSError: the language model cannot.
+        CheckpointError: the encoder, the language model or its tokenizer cannot be loaded.
         InvalidArgumentError: no tokenizer, unknown options.
     Warns:
         RandomWeightsWarning: a preset.
@@ -118,7 +120,8 @@ def _tokenizer(language_model: Any) -> Any:
     if not isinstance(language_model, str | Path):
         allowed = "the tokenizer of the language model, which here is no folder or hub id to read it from"
         raise InvalidArgumentError("tokenizer", None, allowed)
-    return AutoTokenizer.from_pretrained(language_model)
+    with _naming(language_model, "a tokenizer"):
+        return AutoTokenizer.from_pretrained(language_model, trust_remote_code=False)
 
 
 def _encoder(encoder: Any, dtype: torch.dtype, attention: str) -> OneVisionEncoderModel:
@@ -165,10 +168,21 @@ def _language_model(language_model: Any, dtype: torch.dtype, attention: str) -> 
         return made
     if not isinstance(language_model, str | Path):
         raise InvalidArgumentError("language_model", type(language_model).__name__, _LANGUAGE)
-    loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        language_model, dtype=dtype, attn_implementation=attention
-    )
+    with _naming(language_model, "a causal language model"):
+        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            language_model, dtype=dtype, attn_implementation=attention, trust_remote_code=False
+        )
     return loaded
+
+
+@contextmanager
+def _naming(source: str | Path, what: str) -> Iterator[None]:
+    """What transformers says of a source, as an error that names it, without its lists of everything it knows."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).partition("Model type should be one of")[0].split())
+        raise CheckpointError(source, f"{what} is wanted; transformers says: {said[:300]}") from error
 
 
 def _take_generation(model: Any, language_model: Any, tokenizer: Any) -> None:

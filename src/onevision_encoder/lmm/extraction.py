@@ -11,7 +11,7 @@ import torch
 from onevision_encoder.errors import CheckpointError, InvalidArgumentError
 from onevision_encoder.hub.image_processor import OneVisionEncoderImageProcessor
 from onevision_encoder.lmm.configuration import OneVisionVLConfig
-from onevision_encoder.lmm.stages import is_adapter
+from onevision_encoder.lmm.loading import is_adapter
 from onevision_encoder.model.card import write_model_card
 from onevision_encoder.model.encoder import OneVisionEncoderModel
 from onevision_encoder.model.weight_files import open_weights

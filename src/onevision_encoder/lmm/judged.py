@@ -8,6 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from onevision_encoder.lmm.benchmarks import Benchmark
+from onevision_encoder.video.damage import damage_words
 
 Line = Mapping[str, Any]
 
@@ -16,12 +17,14 @@ def summary(lines: Sequence[Line], benchmark: Benchmark) -> dict[str, Any]:
     """The report of all lines of a benchmark, JSON-ready.
 
     ``score`` is over the questions that could be asked, ``score_broken_wrong`` counts the others as wrong; both are in
-    ``scale``, and None where nothing was asked.
+    ``scale``, and None where nothing was asked. ``score_by_likelihood``: where every answer was written and its
+    likelihood found as well.
     """
     rows = [line for line in lines if not line.get("left_out")]
     asked = [line for line in rows if line["error"] is None]
     broken = [line for line in rows if line["error"] is not None]
-    likeliest = [{**line, "score": line["likelihood"]["score"]} for line in asked if line.get("likelihood")]
+    both = bool(asked) and all(line.get("likelihood") and line["answer_tokens"] for line in asked)
+    likeliest = [{**line, "score": line["likelihood"]["score"]} for line in asked] if both else []
     choices = [line for line in asked if line["metric"] == "letter"]
     return {
         "benchmark": benchmark.name,
@@ -29,7 +32,8 @@ def summary(lines: Sequence[Line], benchmark: Benchmark) -> dict[str, Any]:
         "scale": benchmark.scale,
         "score": _score(asked, benchmark),
         "score_broken_wrong": _score(rows, benchmark),
-        "score_by_likelihood": _score(likeliest, benchmark) if len(likeliest) == len(asked) else None,
+        "score_by_likelihood": _score(likeliest, benchmark),
+        "score_by_likelihood_broken_wrong": _score([*likeliest, *broken], benchmark) if both else None,
         "groups": _groups(asked, benchmark.scale),
         "questions": len(rows),
         "asked": len(asked),
@@ -41,6 +45,7 @@ def summary(lines: Sequence[Line], benchmark: Benchmark) -> dict[str, Any]:
         "seconds": {name: _spread([line[name] for line in asked]) for name in _SECONDS},
         "paths": dict(Counter(medium["path"] for line in asked for medium in line["media"])),
         "samples_by_path": _by_path(asked),
+        "damaged": _damaged(asked),
     }
 
 
@@ -88,6 +93,19 @@ def _by_path(lines: Sequence[Line]) -> dict[str, list[str]]:
     return by
 
 
+def _damaged(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Samples that were asked of what is left of their media -> what is missing."""
+    found = {
+        line["id"]: [
+            f"{medium['name']}: {', '.join(words)}"
+            for medium in line["media"]
+            if (words := damage_words(medium.get("frames_lost"), medium.get("frames_corrupt")))
+        ]
+        for line in lines
+    }
+    return {key: words for key, words in found.items() if words}
+
+
 def in_words(report: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     of = f" of {report['scale']}"
@@ -96,10 +114,14 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines.append(
         "No question could be asked." if score is None else f"**{score:.1f}**{of} (mean of {report['average']})"
     )
-    if report["score_by_likelihood"] is not None:
-        lines.append(f"By the likelihood of letters: {report['score_by_likelihood']:.1f}{of}")
+    likeliest = report["score_by_likelihood"]
+    if likeliest is not None:
+        lines.append(f"By the likelihood of letters: {likeliest:.1f}{of}")
     if report["broken"] and score is not None:
-        lines.append(f"With broken ones counted as wrong: {report['score_broken_wrong']:.1f}{of}")
+        wrong = f"With broken ones counted as wrong: {report['score_broken_wrong']:.1f}{of}"
+        if likeliest is not None:
+            wrong += f"; by the likelihood {report['score_by_likelihood_broken_wrong']:.1f}{of}"
+        lines.append(wrong)
     lines += ["", f"{report['asked']} of {report['questions']} questions asked, counted as {report['counted_as']}."]
     if report["no_letter"]:
         lines.append(f"{report['no_letter']} answers named no letter: wrong.")
@@ -115,6 +137,8 @@ def in_words(report: Mapping[str, Any]) -> str:
             f"| {name} | {group['score']:.1f} | {group['counted_as']} |" for name, group in report["groups"].items()
         ]
     lines += ["", "Media by path: " + (", ".join(f"{n} {path}" for path, n in report["paths"].items()) or "none")]
+    for key, found in report["damaged"].items():
+        lines.append(f"Damaged: {key}: {'; '.join(found)}")
     for cause, number in report["left_out"].items():
         lines.append(f"Left out: {number} of {cause}")
     lines += [f"Broken: {one['id']}: {one['cause']}" for one in report["broken"]]

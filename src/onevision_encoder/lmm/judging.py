@@ -89,7 +89,7 @@ def ask(model: Any, processor: Any, question: Question, asking: Asking) -> dict[
 
 def _cost(found: Mapping[str, Any]) -> dict[str, Any]:
     names = ("prompt_tokens", "visual_tokens", "answer_tokens", "seconds_reading", "seconds_to_first", "seconds")
-    kept = ("modality", "name", "path", "frames", "patches", "tokens")
+    kept = ("modality", "name", "path", "frames", "frames_lost", "frames_corrupt", "patches", "tokens")
     media = [{name: medium[name] for name in kept} for medium in found["media"]]
     return {**{name: found[name] for name in names}, "media": media}
 

@@ -20,7 +20,9 @@ from onevision_encoder.errors import InvalidArgumentError, MediaError
 from onevision_encoder.lmm.answering import Writing, answer, continuation_scores, prompt_inputs
 from onevision_encoder.lmm.loading import load_language_model
 
-_READING = ("budget", "request_budget", "video_backend", "num_frames", "timestamps", "group_frames", "max_patches")
+_READING = (
+    *("budget", "request_budget", "video_backend", "num_frames", "short", "timestamps", "group_frames", "max_patches"),
+)
 
 
 class OneVisionLmms(lmms):  # type: ignore[misc]

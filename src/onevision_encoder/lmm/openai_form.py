@@ -14,7 +14,7 @@ from onevision_encoder.lmm.answering import Answer, Writing
 # Understood; the rest of OpenAI's is refused by name where it would change the answer, and ignored where it would not.
 _KNOWN = (
     *("model", "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"),
-    *("stream_options", "n", "budget", "request_budget", "video_backend", "num_frames", "timestamps"),
+    *("stream_options", "n", "budget", "request_budget", "video_backend", "num_frames", "short", "timestamps"),
 )
 _IGNORED = ("user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier")
 _NEUTRAL: Mapping[str, Any] = {
@@ -36,6 +36,7 @@ class ChatRequest:
     messages: tuple[Mapping[str, Any], ...]
     writing: Writing
     reading: Mapping[str, Any]
+    model: str | None
     stream: bool
     usage_in_stream: bool
 
@@ -51,11 +52,9 @@ def chat_request(body: bytes, *, most_tokens: int, seconds: float) -> ChatReques
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError("body", f"{body[:40]!r}...", f"JSON ({error})") from error
+        raise InvalidArgumentError("body", _beginning(body), f"JSON ({error})") from error
     if not isinstance(found, dict) or not isinstance(found.get("messages"), list) or not found["messages"]:
-        raise InvalidArgumentError(
-            "body", f"{body[:40]!r}...", 'a JSON object with "messages", a list that is not empty'
-        )
+        raise InvalidArgumentError("body", _beginning(body), 'a JSON object with "messages", a list that is not empty')
     said = {name: value for name, value in found.items() if value is not None and value != _NEUTRAL.get(name)}
     unknown = sorted(name for name in said if name not in (*_KNOWN, *_IGNORED))
     if unknown:
@@ -69,13 +68,18 @@ def chat_request(body: bytes, *, most_tokens: int, seconds: float) -> ChatReques
         messages=tuple(_message(message) for message in found["messages"]),
         writing=_writing(found, most_tokens, seconds),
         reading=_reading(found),
+        model=_kind(found, "model", str, None),
         stream=_kind(found, "stream", bool, False),
         usage_in_stream=bool(stream_options.get("include_usage")),
     )
 
 
+def _beginning(body: bytes) -> str:
+    return body[:40].decode(errors="replace") + "..." * (len(body) > 40)
+
+
 def _reading(found: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = {"request_budget": int, "video_backend": str, "num_frames": int, "timestamps": bool}
+    kinds = {"request_budget": int, "video_backend": str, "num_frames": int, "short": str, "timestamps": bool}
     values = {name: _kind(found, name, kind, None) for name, kind in kinds.items()}
     budget = found.get("budget")
     values["budget"] = budget if isinstance(budget, str) else _kind(found, "budget", int, None)
@@ -181,7 +185,7 @@ def told(found: Answer) -> dict[str, Any]:
     """``usage``, and ``onevision``."""
     total = found.prompt_tokens + found.answer_tokens
     usage = {"prompt_tokens": found.prompt_tokens, "completion_tokens": found.answer_tokens, "total_tokens": total}
-    kept = ("modality", "path", "frames", "patches", "tokens")
+    kept = ("modality", "path", "frames", "frames_lost", "frames_corrupt", "patches", "tokens")
     media = [{name: medium[name] for name in kept} for medium in found.media]
     own = {"visual_tokens": found.visual_tokens, "seconds_to_first": found.seconds_to_first, "seconds": found.seconds}
     return {"usage": usage, "onevision": {**own, "finish": found.finish, "media": media}}

@@ -34,13 +34,15 @@ class MediumRecord:
     clip: ClipInfo
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the arrays of the clip."""
+        """JSON-ready, without the arrays of the clip. ``frames_lost``, ``frames_corrupt``: None where not known."""
+        source = self.clip.provenance.get("source") or {}
         return {
             "sample": self.sample,
             "modality": self.modality,
             "name": self.clip.name,
             "path": self.path,
             "frames": len(self.clip.frame_index_T),
+            **{name: source.get(name) for name in ("frames_lost", "frames_corrupt")},
             "grid": list(self.clip.grid),
             "patches": self.patches,
             "tokens": self.tokens,

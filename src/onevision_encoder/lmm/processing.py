@@ -154,12 +154,18 @@ class OneVisionVLProcessor(SettingsFile, ProcessorMixin):
     def _render(self, messages: Sequence[Any], template: str | None, prompt: bool, options: Mapping[str, Any]) -> str:
         if not messages:
             return ""
-        if template is None and self.tokenizer.chat_template is None:
-            raise InvalidArgumentError("chat_template", None, "a template: this tokenizer has none")
+        if template is None:
+            self.require_chat_template()
         rendered: str = self.tokenizer.apply_chat_template(
             list(messages), chat_template=template, add_generation_prompt=prompt, tokenize=False, **options
         )
         return rendered
+
+    def require_chat_template(self) -> None:
+        """Raises InvalidArgumentError where the tokenizer has none, as those of many base models."""
+        if self.tokenizer.chat_template is None:
+            allowed = "a template, which this tokenizer lacks: ove lmm make --chat-template FILE gives it one"
+            raise InvalidArgumentError("chat_template", None, allowed)
 
     def _inputs(
         self,

@@ -26,10 +26,12 @@ from onevision_encoder.hub.processor import OneVisionEncoderProcessor
 from onevision_encoder.lmm.configuration import PATCHES_PER_TOKEN
 from onevision_encoder.lmm.media import IMPORT_OPTIONS, Medium, OpenedMedium, open_image, open_video
 from onevision_encoder.lmm.units import equal_units, share_out
+from onevision_encoder.selection.budget import parse_budget
 from onevision_encoder.tokens.canvases import are_whole_blocks
 from onevision_encoder.tokens.ordering import reorder
 from onevision_encoder.types import PatchTokens
 
+_ACCEPTED = "a whole number of tokens above 0, or a share of the patches above 0% and up to 100% such as '12.5%'"
 _LAYOUTS: Mapping[str, Mapping[str, Any]] = {
     "none": {},
     "2x2": {"merge": 2, "order": "block2"},
@@ -171,17 +173,23 @@ class RequestReader:
         options = {**self.options, **medium.options}
         budget = options.pop("budget", self.budget)
         budget = limit if limit is not None else budget
-        if budget is not None:
-            options["budget"] = self._patches(budget)
-        return open_video(self.reader, medium.source, options)
+        if budget is None:
+            return open_video(self.reader, medium.source, options)
+        try:
+            return open_video(self.reader, medium.source, {**options, "budget": self._patches(budget)})
+        except BudgetError as error:
+            if error.available is None:
+                raise
+            allowed = f"1 to {self.merging.count(error.available)} tokens: all that it has; short 'cap' takes those"
+            raise BudgetError("budget", budget, allowed, available=error.available) from error
 
     def _patches(self, budget: int | str) -> int | str:
         """A number of tokens as patches; a share is a share."""
-        if isinstance(budget, str) and not budget.strip().isdecimal():
-            return budget
-        if not isinstance(budget, str | int) or isinstance(budget, bool) or int(budget) < 1:
-            raise BudgetError("budget", budget, "a whole number of tokens above 0, or a share such as '12.5%'")
-        return int(budget) * self.merging.ratio
+        try:
+            parsed = parse_budget(budget)
+        except BudgetError as error:
+            raise BudgetError("budget", budget, _ACCEPTED) from error
+        return parsed * self.merging.ratio if isinstance(parsed, int) else budget
 
     def _laid_out(self, tokens: PatchTokens) -> PatchTokens:
         """In the order of the merger; raises ShapeError where there are no whole blocks to merge."""

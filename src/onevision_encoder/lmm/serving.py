@@ -19,6 +19,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.lmm.allowed_sources import Allowed, RefusedSourceError
@@ -161,6 +162,11 @@ def make_app(
     async def chat(request: Request) -> Response:
         return await _chat(desk, request)
 
+    async def elsewhere(_: Request, error: Exception) -> Response:
+        found: Any = error
+        return JSONResponse(failure(found.detail, "invalid_request_error"), found.status_code, found.headers)
+
+    app.add_exception_handler(StarletteHTTPException, elsewhere)
     app.add_api_route("/v1/chat/completions", chat, methods=["POST"], response_model=None)
     app.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
     app.add_api_route("/health", health, methods=["GET"], response_model=None)
@@ -174,6 +180,8 @@ async def _chat(desk: Desk, request: Request) -> Response:
             raise _RefusedRequestError(503, BUSY)
         body = await _body(request, desk.limits)
         asked = chat_request(body, most_tokens=desk.limits.answer_tokens, seconds=desk.limits.answer_seconds)
+        if asked.model not in (None, desk.name):
+            raise _RefusedRequestError(404, f"there is no model {asked.model!r} here, only {desk.name!r}")
         if asked.stream:
             return await _stream(desk, request, asked, key, gone)
         future = desk.submit(asked, _nobody, gone)
@@ -185,7 +193,7 @@ async def _chat(desk: Desk, request: Request) -> Response:
 async def _body(request: Request, limits: Limits) -> bytes:
     """All of a request, of which no more than the limit is ever kept."""
     said = request.headers.get("content-length", "0")
-    too_large = _RefusedRequestError(413, f"more than {limits.body_bytes} bytes")
+    too_large = _RefusedRequestError(413, f"a request body of more than {limits.body_bytes} bytes")
     if said.isdecimal() and int(said) > limits.body_bytes:
         raise too_large
     data = bytearray()
@@ -234,7 +242,10 @@ async def _stream(desk: Desk, request: Request, asked: ChatRequest, key: str, go
                 yield _event(json.loads(bytes(_failed(error).body)))
                 return
             last = chunk(key, desk.name, {}, found.finish)
-            yield _event({**last, **told(found)} if asked.usage_in_stream else last)
+            costs = told(found)
+            if not asked.usage_in_stream:
+                del costs["usage"]
+            yield _event({**last, **costs})
             yield "data: [DONE]\n\n"
         finally:
             gone.set()

@@ -21,12 +21,14 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from onevision_encoder import __version__
 from onevision_encoder.errors import BrokenSamplesError, InvalidArgumentError, OneVisionError
+from onevision_encoder.lmm.loading import is_adapter, load_trained, need
 from onevision_encoder.lmm.samples import Sample, read_samples
-from onevision_encoder.lmm.stages import enter_stage, is_adapter, load_trained, need
+from onevision_encoder.lmm.stages import enter_stage
 from onevision_encoder.lmm.token_cache import TokenCache
 from onevision_encoder.lmm.training_config import TrainingConfig
 from onevision_encoder.lmm.training_data import Collator, Rows, SampleEncoder, check_packing, pack_rows
 from onevision_encoder.lmm.training_log import LogFile, Tick
+from onevision_encoder.pretrain.settings import differences
 from onevision_encoder.tokens.files import write_atomically
 
 RECORD, LOG, CACHE = "training.json", "log.jsonl", "tokens"
@@ -92,6 +94,7 @@ def fine_tune(
     if not resume and os.environ.get("RANK", "0") == "0":  # the others may come when the first has begun
         _check_fresh(out)
     warm, processor = load_trained(model, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **reading)
+    processor.require_chat_template()
     encode = SampleEncoder(processor, TokenCache(out / CACHE if cache is None else Path(cache)))
     limit = config.max_tokens or getattr(warm.config.text_config, "max_position_embeddings", None)
     files = {name: Path(file) for name, file in (("train", data), ("val", val)) if file is not None}
@@ -151,8 +154,8 @@ def _checkpoint(out: Path, run: Mapping[str, Any]) -> Path | None:
         raise InvalidArgumentError("resume", str(out), f"a folder with a run to go on with: no {RECORD} there")
     before = json.loads((out / RECORD).read_text(encoding="utf-8"))
     for name, value in run.items():
-        if before.get(name) != value:
-            raise InvalidArgumentError(f"resume, {name}", value, f"the run's own: {before.get(name)!r}")
+        for part, mine, its in differences(value, before.get(name)):
+            raise InvalidArgumentError(part or name, mine, f"to resume, the run's own: {its!r}")
     found = [path for path in out.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
 

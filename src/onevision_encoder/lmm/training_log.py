@@ -34,6 +34,8 @@ class LogFile(TrainerCallback):
         write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # the last loss, whatever log_every is
         if self.tick is not None and state.is_world_process_zero:
             self.tick("steps", state.global_step, state.max_steps)
 

@@ -168,7 +168,8 @@ def _check_folder(name: str, folder: Path) -> list[Path]:
     if model_type != OneVisionEncoderConfig.model_type:
         wanted = OneVisionEncoderConfig.model_type
         cause = f"config.json has model_type={model_type!r}, accepted is {wanted!r}"
-        hint = "ove convert takes the encoder out of LLaVA-OneVision-2, Mage-VL and training checkpoints"
+        hint = "ove convert takes the encoder out of LLaVA-OneVision-2, Mage-VL and training checkpoints, "
+        hint += "ove lmm extract-encoder out of a model of ove lmm make"
         raise CheckpointError(name, f"{cause}; {hint}")
     if not any((folder / file).is_file() for file in WEIGHT_FILES):
         raise CheckpointError(name, f"holds no weights: none of {WEIGHT_FILES}")

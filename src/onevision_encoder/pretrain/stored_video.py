@@ -16,6 +16,7 @@ Axes: T frames, U units of a frame, K patches chosen, N patches stored, h w patc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -87,7 +88,7 @@ def store_mode(
     config, asked = replace(config, order="raster"), config
     ranking = rank(frames, signals, config)
     available = available_patches(ranking)
-    budgets = level_budgets(levels, available, ranking.merge**2)
+    budgets = level_budgets(tuple(levels), available, ranking.merge**2)
     union = _union([select_ranked(ranking, replace(config, budget=budget)) for budget in budgets])
     tokens = make_tokens(
         frames, union, signals=signals, time=times.time, ticks_per_second=times.ticks_per_second, request=request
@@ -116,9 +117,10 @@ def available_patches(ranking: Ranking) -> int:
     return ranking.num_frames * int(whole.sum()) * merge**2
 
 
-def level_budgets(levels: Sequence[str], available: int, unit: int) -> list[int]:
+@functools.lru_cache(maxsize=1024)  # clips of one size ask the same, at every draw
+def level_budgets(levels: tuple[str, ...], available: int, unit: int) -> tuple[int, ...]:
     """The exact number of patches of each level, each once, rising."""
-    return sorted({resolve_budget(level, available=available, unit=unit) for level in levels})
+    return tuple(sorted({resolve_budget(level, available=available, unit=unit) for level in levels}))
 
 
 def _union(selections: Sequence[Selection]) -> Selection:

@@ -57,7 +57,8 @@ def resolve_budget(
         if short == "cap":
             return available
         steps = f" in steps of {unit}" if unit > 1 else ""
-        raise BudgetError("budget", budget, f"{unit} to {available}{steps}: all there are; short 'cap' takes those")
+        allowed = f"{unit} to {available}{steps}: all there are; short 'cap' takes those"
+        raise BudgetError("budget", budget, allowed, available=available)
     if parsed % unit:
         low, high = parsed // unit * unit, -(-parsed // unit) * unit
         near = f"{low} or {high}" if low else f"{high}"
