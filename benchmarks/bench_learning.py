@@ -46,12 +46,12 @@ ARMS: Mapping[str, Mapping[str, float]] = {
     "recipe": {"codec": 0.5, "frames": 0.375, "tiled": 0.125},
 }
 SETTINGS = (
-    "stage1.steps=4000",
+    "stage1.steps=3000",
     "stage1.data.batch_size=128",
     f'stage1.data.image_sizes={{"0": {SIDE}}}',
     "stage1.checkpoint.every=500",
     "stage1.parallel.precision=bfloat16",
-    "stage2.steps=2000",
+    "stage2.steps=1500",
     "stage2.data.batch_size=32",
     f'stage2.data.image_sizes={{"0": {SIDE}}}',
     'stage2.data.budget="12.5%"',
