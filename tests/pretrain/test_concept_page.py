@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromium, complaints
+from browser import chromium, complaints, wait_until
 from made_features import blobs, unit
 
 from onevision_encoder.errors import InvalidArgumentError, ShapeError
@@ -91,8 +91,8 @@ def test_a_browser_shows_it(bank: Bank, tmp_path: Path) -> None:
             return driver.execute_script("return Array.from(document.querySelectorAll('.cluster'), (e) => e.id)")
 
         assert len(shown()) == 6
-        drawn = "return Array.from(document.images).filter((i) => i.complete && i.naturalWidth === 120).length"
-        assert driver.execute_script(drawn) > 10
+        drawn = "Array.from(document.images).filter((i) => i.complete && i.naturalWidth === 120).length"
+        wait_until(driver, f"{drawn} > 10")  # decoded a while after the page says that it is loaded
         set_to = """
             const [name, value] = arguments, control = document.getElementById(name);
             control.value = value;

@@ -48,6 +48,13 @@ def open_page(driver: Any, path: Path) -> None:
     driver.execute_async_script("window.ove.ready.then(arguments[0])")
 
 
+def wait_until(driver: Any, condition: str) -> None:
+    """Wait until an expression of JavaScript is true, 20 seconds at most."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, 20).until(lambda d: d.execute_script(f"return {condition}"), message=condition)
+
+
 def set_control(driver: Any, name: str, value: Any) -> None:
     """Give a control a value as a user does, events included."""
     script = """

@@ -19,13 +19,12 @@ from onevision_encoder.evaluate.heads import AttentiveHead, mean_of_clips
 from onevision_encoder.evaluate.token_sets import TokenSet
 from onevision_encoder.evaluate.tuning_config import SMALLEST, Augmentation, Pool, TuneConfig
 from onevision_encoder.model import PRESETS, OneVisionEncoderConfig, OneVisionEncoderModel, normalize_patches
+from onevision_encoder.model.attention import attention_for_training
 
 MakeEncoder = Callable[[], OneVisionEncoderModel]
 """Makes the encoder that is to be trained; it may draw from torch's random state, which is seeded before."""
 NOISE_SD, DROP_SHARE, GAIN, OFFSET, SHIFT = 5.0, 0.1, 0.2, 20.0, 4
 """Strength of the augmentations: grey levels, a share of the tokens, a factor of 1 +- GAIN, grey levels, patches."""
-EAGER_TOKENS = 512
-"""Longest clip for which ``attention="auto"`` may keep whole matrices."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,7 +159,5 @@ def check_patch(encoder: OneVisionEncoderModel, tokens: TokenSet) -> None:
 
 def attention_for(config: TuneConfig, tokens: TokenSet, device: torch.device) -> str:
     """Name of the attention implementation that ``config.attention`` stands for."""
-    if config.attention != "auto":
-        return config.attention
-    short = int(tokens.lengths_S.max()) <= EAGER_TOKENS
-    return "eager" if device.type == "cpu" and config.precision == "bfloat16" and short else "sdpa"
+    low, longest = config.precision == "bfloat16", int(tokens.lengths_S.max())
+    return attention_for_training(config.attention, device=device, bfloat16=low, longest=longest)

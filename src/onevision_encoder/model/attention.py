@@ -32,6 +32,9 @@ from onevision_encoder.model.marked import MarkedSegments
 from onevision_encoder.model.rope import RopeTable, apply_rope
 from onevision_encoder.model.segments import Segments
 
+EAGER_TOKENS = 512
+"""Up to this length the L x L matrices of every head are cheap to keep."""
+
 
 def eager_attention(
     module: nn.Module,
@@ -80,6 +83,20 @@ def accepted(cause: Exception | None = None) -> str:
     easy = 'attn_implementation="sdpa" needs nothing else'
     words = f"one of {known} that can run here, or a kernel of the Hub as owner/name; {easy}"
     return words if cause is None else f"{words}; transformers says: {cause}"
+
+
+def attention_for_training(name: str, *, device: torch.device, bfloat16: bool, longest: int) -> str:
+    """Name of an implementation, or what ``auto`` stands for.
+
+    On a CPU the fused backward pass in bfloat16 is slower than plain products: for clips of 128 tokens a whole step
+    takes 1.5 times as long, for pictures of 16 tokens 1.7 times.
+
+    Args:
+        longest: tokens of the longest segment.
+    """
+    if name != "auto":
+        return name
+    return "eager" if device.type == "cpu" and bfloat16 and longest <= EAGER_TOKENS else "sdpa"
 
 
 def check_gradients(implementation: str, x_NC: Tensor) -> None:

@@ -144,6 +144,9 @@ class ParallelConfig:
     """ddp: a copy a process. fsdp2: its parameters are sharded too. auto: ddp, or nothing at all where one is alone."""
     precision: Precision = "float32"
     """Of the encoder's matrix products. Weights, gradients that are kept and optimiser states are float32 in both."""
+    attention: str = "auto"
+    """sdpa, eager, flash_attention_2 or another that transformers knows. auto: sdpa, and eager for bfloat16 on a CPU,
+    whose fused backward pass is slower, in packs without a sample of more than 512 tokens."""
     activation_checkpointing: bool = False
     """Keep only the input of each block and compute the block again on the way back."""
     compile: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from onevision_encoder.errors import InvalidArgumentError
 from onevision_encoder.model import OneVisionEncoderModel
+from onevision_encoder.model.attention import attention_for_training
 from onevision_encoder.pretrain.config import ParallelConfig
 from onevision_encoder.pretrain.failures import RankLostError
 
@@ -140,6 +142,8 @@ class SpreadEncoder:
         self.sharded = config.mode == "fsdp2"
         nn.Module.to(model, ranks.device)
         model.train()
+        if config.attention != "auto":
+            model.set_attn_implementation(config.attention)
         if config.activation_checkpointing:
             _keep_inputs_only(model)
         if config.compile:
@@ -155,6 +159,13 @@ class SpreadEncoder:
 
     def embed(self, patches_ND: Tensor, positions_N3: Tensor, bounds: list[int]) -> Tensor:
         """float32 [S, C] embeddings of the pooling head, with a gradient. patches: normalised floats."""
+        longest = max((high - low for low, high in pairwise(bounds)), default=0)
+        self.model.config._attn_implementation = attention_for_training(
+            self.config.attention,
+            device=self.ranks.device,
+            bfloat16=self.config.precision == "bfloat16",
+            longest=longest,
+        )
         with self._precision():
             output = self._call(patches_ND, patch_positions=positions_N3, cu_seqlens=bounds)
         pooled: Tensor = output.pooler_output
