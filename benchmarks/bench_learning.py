@@ -50,7 +50,7 @@ from onevision_encoder.evaluate import (
 from onevision_encoder.evaluate.backbone import Clip, Features
 from onevision_encoder.model import LoadedEncoder, embed_tokens, load_encoder
 from onevision_encoder.pretrain import PretrainConfig, pretrain
-from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
+from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionHistograms
 from onevision_encoder.pretrain.idx_archive import read_idx
 from onevision_encoder.pretrain.pipeline import TinyData, TinyPlan, prepare_tiny, tiny_stages
 from onevision_encoder.pretrain.train_state import first_encoder
@@ -244,7 +244,7 @@ def baselines(book: Book, tasks: Sequence[Task]) -> None:
     for task in tasks:
         name = next(iter(task.reading))
         kinds: list[Any] = [Pixels(28 if task.pooled else 14), Hog()]
-        kinds += [EdgesAndColours()] if task.pooled else [MotionAndEdges()]
+        kinds += [EdgesAndColours()] if task.pooled else [MotionHistograms()]
         for kind in kinds:
             for head in task.heads:
                 key = {"encoder": kind.name, "seed": 0, "input": "-"}
