@@ -29,7 +29,7 @@ from onevision_encoder.evaluate import (
 from onevision_encoder.evaluate.backbone import Clip, Features
 from onevision_encoder.evaluate.sweep_ledger import Ledger, digest_of
 from onevision_encoder.model import LoadedEncoder, embed_tokens
-from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
+from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionHistograms
 from onevision_encoder.pretrain.idx_archive import read_idx
 from onevision_encoder.tokens import TokenizeConfig
 
@@ -195,7 +195,7 @@ def baselines(ledger: Ledger, tasks: Sequence[Task]) -> None:
     for task in tasks:
         name = next(iter(task.reading))
         kinds: list[Any] = [Pixels(28 if task.pictures else 14), Hog()]
-        kinds += [EdgesAndColours()] if task.pictures else [MotionAndEdges()]
+        kinds += [EdgesAndColours()] if task.pictures else [MotionHistograms()]
         for kind in kinds:
             for head in (name for name, head in task.heads.items() if head.form != "places"):
                 row = _asked(task, head, {"encoder": kind.name, "seed": 0, "input": "-"})

@@ -10,7 +10,7 @@ from transformers import AttentionInterface
 
 from onevision_encoder.errors import InvalidArgumentError, OneVisionError
 from onevision_encoder.model import OneVisionEncoderModel
-from onevision_encoder.model.attention import eager_attention
+from onevision_encoder.model.attention import EAGER_TOKENS, attention_for_training, eager_attention
 
 LENGTHS = [5, 5, 1, 9, 9, 3]
 INDUCTOR_IMPORT = "ignore:.*torch.jit.script_method.*:DeprecationWarning"
@@ -44,6 +44,16 @@ def test_names_that_cannot_run_here(name, tmp_path):
             "transformers says",
         ):
             assert word in str(caught.value)
+
+
+def test_what_training_takes_by_itself():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    short = {"bfloat16": True, "longest": EAGER_TOKENS}
+    assert attention_for_training("auto", device=cpu, **short) == "eager"
+    assert attention_for_training("auto", device=gpu, **short) == "sdpa"
+    assert attention_for_training("auto", device=cpu, bfloat16=True, longest=EAGER_TOKENS + 1) == "sdpa"
+    assert attention_for_training("auto", device=cpu, bfloat16=False, longest=1) == "sdpa"
+    assert attention_for_training("flex_attention", device=cpu, **short) == "flex_attention"
 
 
 def test_a_function_of_somebody_else():

@@ -327,6 +327,22 @@ def test_micro_steps_of_a_plain_encoder_need_nothing() -> None:
         assert not encoder.sharded
 
 
+def test_attention_is_chosen_for_each_pack() -> None:
+    patches, positions = torch.randn(520, 48), torch.zeros(520, 3)
+    for precision, attention, bounds, expected in (
+        ("bfloat16", "auto", [0, 4, 8], "eager"),
+        ("bfloat16", "auto", [0, 4, 520], "sdpa"),
+        ("float32", "auto", [0, 4, 8], "sdpa"),
+        ("float32", "eager", [0, 4, 520], "eager"),
+    ):
+        parallel = ParallelConfig(precision=precision, attention=attention)
+        encoder = SpreadEncoder(train_state.first_encoder(small_config()), parallel, Ranks())
+        encoder.embed(patches[: bounds[-1]], positions[: bounds[-1]], bounds)
+        assert encoder.model.config._attn_implementation == expected
+    with pytest.raises(InvalidArgumentError, match="attn_implementation"):
+        SpreadEncoder(train_state.first_encoder(small_config()), ParallelConfig(attention="nope"), Ranks())
+
+
 def test_a_run_starts_from_weights_and_goes_on_without_them(tmp_path: Path, whole: Path) -> None:
     """Stage 2 begins where stage 1 ended, banks included; once it has a checkpoint it needs stage 1 no more."""
     first = tmp_path / "first"

@@ -1,6 +1,7 @@
 """Features without any weights, for a first bank of concepts: where edges lead, what colours are, how things move.
 
-Axes: T frames, H W pixels, y x signal cells, C width, G x G places of a picture, Q quarters of a clip.
+Axes: T frames, H W pixels, y x signal cells, C width, G x G places of a picture, Q parts of a clip,
+B directions, S speeds, N cells that move.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from onevision_encoder.tokens import ClipReading
 from onevision_encoder.types import CodecSignals
 
 BINS, GRID = 8, 7
-QUARTERS, HALVES = 4, 2
+PARTS, SPEEDS, SLOWEST = 8, 4, 1.0
+"""Of a clip; of a motion, an octave each; pixels between two frames."""
+STILL = 4.0
+"""Makes clips alike in which next to nothing moves: as much as 16 cells that move."""
 
 
 class EdgesAndColours:
@@ -42,44 +46,50 @@ class EdgesAndColours:
         return np.concatenate([_unit(edges), _unit(colours - colours.mean())])
 
 
-class MotionAndEdges:
-    """Where in a clip, when, and which way things move by its codec signals; and a little of what they look like."""
+class MotionHistograms:
+    """When, which way and how fast things move, the camera apart, by the codec signals of a clip. Where they are and
+    what they look like is not in it: another bank says that."""
 
-    name = "motion and edges"
-    width = QUARTERS * HALVES * HALVES * (BINS + 1) + EdgesAndColours.width
+    name = "motion histograms"
+    width = (PARTS + 1) * BINS * SPEEDS + 1
 
     def describe(self) -> dict[str, Any]:
-        return {"family": "handmade", "what": self.name, "version": 2, "bins": BINS, "looks": 0.3}
+        return {"family": "handmade", "what": self.name, "version": 1, "bins": BINS, "speeds": SPEEDS, "parts": PARTS}
 
     def encode(self, clips: Sequence[Clip]) -> Features:
         """One token a clip; a picture does not move. Raises InvalidArgumentError: no clip, or one without signals."""
         return _features([self._of(clip) for clip in clips])
 
     def _of(self, clip: Clip) -> NDArray[np.float32]:
-        looks = 0.3 * EdgesAndColours()._of(clip)
         signals = clip.signals if isinstance(clip, ClipReading) else None
         if signals is None:
             raise InvalidArgumentError("clips", type(clip).__name__, "videos that were read with their codec signals")
-        return np.concatenate([_unit(_motion(signals)), looks])
+        moved_QBS = _motion(signals)
+        whole_BS = moved_QBS.sum(0)
+        return _unit(np.concatenate([np.sqrt(moved_QBS).ravel(), np.sqrt(whole_BS).ravel(), [STILL]]))
 
 
-def _motion(signals: CodecSignals) -> NDArray[np.float32]:
-    """For each quarter of the clip and quarter of the picture: a histogram of directions by distance, and how much of
-    it the codec could not predict."""
-    dx_Tyx, dy_Tyx = np.moveaxis(signals.motion_Tyx2, -1, 0)
-    far_Tyx = np.hypot(dx_Tyx, dy_Tyx)
-    bin_Tyx = np.floor((np.arctan2(dy_Tyx, dx_Tyx) / (2 * np.pi) % 1) * BINS).astype(int) % BINS
-    T, rows, columns = far_Tyx.shape
-    out = np.zeros((QUARTERS, HALVES, HALVES, BINS + 1), np.float32)
-    q_T, i_y, j_x = (
-        np.arange(T) * QUARTERS // T,
-        np.arange(rows) * HALVES // rows,
-        np.arange(columns) * HALVES // columns,
-    )
-    place = (q_T[:, None, None], i_y[None, :, None], j_x[None, None, :])
-    np.add.at(out, (*place, bin_Tyx), far_Tyx)
-    np.add.at(out, (*place, np.full_like(bin_Tyx, BINS)), signals.residual_Tyx / 16)
-    return np.sqrt(out).ravel()
+def _motion(signals: CodecSignals) -> NDArray[np.float64]:
+    """How many cells of each part of the clip move which way and how fast, [Q, B, S]: a cell counts where it was
+    predicted and moves by a pixel or more against the median of its frame. It is shared by two directions and two
+    speeds."""
+    known_Tyx = ~signals.intra_Tyx & signals.valid_T[:, None, None]
+    camera_T2 = [
+        np.median(motion_yx2[known_yx], axis=0) if known_yx.any() else np.zeros(2)
+        for motion_yx2, known_yx in zip(signals.motion_Tyx2, known_Tyx, strict=True)
+    ]
+    own_Tyx2 = signals.motion_Tyx2 - np.stack(camera_T2)[:, None, None]
+    moves_Tyx = known_Tyx & (np.hypot(*np.moveaxis(own_Tyx2, -1, 0)) >= SLOWEST)
+    dx_N, dy_N = own_Tyx2[moves_Tyx].T
+    q_N = np.nonzero(moves_Tyx)[0] * PARTS // len(moves_Tyx)
+    turn_N = np.arctan2(dy_N, dx_N) / (2 * np.pi) % 1 * BINS
+    octaves_N = np.log2(np.hypot(dx_N, dy_N) / SLOWEST).clip(0, SPEEDS - 1)
+    b_N, s_N = np.floor(turn_N).astype(int), np.minimum(octaves_N.astype(int), SPEEDS - 2)
+    out_QBS = np.zeros((PARTS, BINS, SPEEDS))
+    for to_b, to_s in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        share_N = (1 - abs(turn_N - b_N - to_b)) * (1 - abs(octaves_N - s_N - to_s))
+        np.add.at(out_QBS, (q_N, (b_N + to_b) % BINS, s_N + to_s), share_N)
+    return out_QBS
 
 
 def _edges(luma_HW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
 from onevision_encoder.pretrain.corpus_sources import Item
-from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionAndEdges
+from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionHistograms
 from onevision_encoder.pretrain.recipes import tiny_stage1_image, tiny_stage2_video
 from onevision_encoder.pretrain.run_folder import BANKS
 from onevision_encoder.pretrain.settings import with_setting
@@ -124,7 +124,7 @@ def prepare_tiny(out: Path, media: Path | None, plan: TinyPlan) -> TinyData:
     most = plan.most_groups
     groups = {
         "object": _bank(out / "banks/object", pictures, EdgesAndColours(), most[0], plan, images),
-        "motion": _bank(out / "banks/motion", clips, MotionAndEdges(), most[1], plan, videos),
+        "motion": _bank(out / "banks/motion", clips, MotionHistograms(), most[1], plan, videos),
     }
     held = [sum(1 for _ in corpus.samples()) for corpus in (images, videos)]
     return TinyData(corpora=out / "corpora", groups=groups, pictures=held[0], clips=held[1])
