@@ -74,7 +74,8 @@ def test_edges_fill_the_bin_of_their_direction() -> None:
 
 
 def test_a_picture_has_no_motion() -> None:
+    frames = read_clip(squares(0, 0, 1), TokenizeConfig.of(policy="dense", max_patches=64)).frames
     with pytest.raises(InvalidArgumentError, match="signals"):
-        MotionHistograms().encode([read_clip(squares(0, 0, 1), TokenizeConfig.of(policy="dense", max_patches=64)).frames])
+        MotionHistograms().encode([frames])
     with pytest.raises(InvalidArgumentError, match="at least one"):
         EdgesAndColours().encode([])
