@@ -35,6 +35,14 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def test_folders_of_classes_do_not_make_shards_of_one_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / "m" / name, 20)
+    build_corpus([tmp_path / "m"], tmp_path / "c", small_config(shard_samples=20))
+    first = [entry.facts["id"].split("/")[1] for shard, entry in Corpus(tmp_path / "c").samples()][:20]
+    assert 4 <= first.count("a") <= 16
+
+
 def test_what_is_broken_is_listed_and_the_rest_is_stored(media: Path, tmp_path: Path) -> None:
     ticks: list[int] = []
     report = build_corpus(

@@ -32,8 +32,8 @@ from onevision_encoder.pretrain.tiny_media import find_media, procedural_clips
 from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.tokens.files import write_atomically
 
-FRAMES, PATCHES = 16, 64
-"""Of a clip, and of a frame: 112 x 112 pixels."""
+FRAMES, PATCHES, BUDGET = 16, 64, 128
+"""Of a clip, of a frame (112 x 112 pixels), and of those that the probe reads."""
 POSITIVES = 3
 """Nearest groups of a sample that are its labels."""
 
@@ -86,7 +86,7 @@ def run_tiny(
     before = pretrain(first, out / "stage1", device=device, quiet=quiet)
     plan.say(f"stage 2: {second.steps} steps on pictures and {data.clips} clips")
     after = pretrain(second, out / "stage2", device=device, quiet=quiet)
-    probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES)
+    probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES, budget=BUDGET)
     found = {
         "random": _probed(first, None, probe, device),
         "stage1": _probed(first, before.encoder, probe, device),

@@ -1,4 +1,4 @@
-"""How good the features are while training: nearest neighbours among labelled videos or pictures."""
+"""How good the embeddings are while training: nearest neighbours among labelled videos or pictures."""
 
 from __future__ import annotations
 
@@ -19,20 +19,15 @@ def probe_now(encoder: SpreadEncoder, probe: ProbeConfig, config: PretrainConfig
     Raises:
         What reading the folder raises; a clip that cannot be read is left out and counted in ``probe/broken``.
     """
-    from onevision_encoder.evaluate import (
-        FeatureReader,
-        OurBackbone,
-        load_dataset,
-        run_probe,
-    )
-    from onevision_encoder.evaluate import (
-        ProbeConfig as HeadConfig,
-    )
+    from onevision_encoder.evaluate import FeatureReader, load_dataset, run_probe
+    from onevision_encoder.evaluate import ProbeConfig as HeadConfig
     from onevision_encoder.model import LoadedEncoder
+    from onevision_encoder.pretrain.pooled_backbone import PooledBackbone
 
     with whole_encoder(encoder, config) as model:
         loaded = LoadedEncoder(model=model, weights="in training", pretrained=True, provenance={})
-        reader = FeatureReader(backbone=OurBackbone("in training", loaded, None), reading=reading_of(probe), pool=True)
+        backbone = PooledBackbone("in training", loaded, None)
+        reader = FeatureReader(backbone=backbone, reading=reading_of(probe), pool=True)
         result = run_probe(load_dataset(Path(probe.data)), reader, HeadConfig(head="knn", seeds=1, resamples=1))
     report = result.report
     values = {f"probe/{name}": float(found["mean"]) for name, found in report["results"].items()}
