@@ -53,6 +53,7 @@ SETTINGS = (
     "stage1.parallel.precision=bfloat16",
     "stage2.steps=1600",
     "stage2.data.batch_size=64",
+    "stage2.data.window=8",
     "stage2.optimizer.lr=1e-3",
     f'stage2.data.image_sizes={{"0": {SIDE}}}',
     'stage2.data.budget="12.5%"',
