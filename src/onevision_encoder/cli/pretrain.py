@@ -91,13 +91,14 @@ class Pretrain:
         from onevision_encoder.pretrain import pretrain
 
         if self.recipe == TINY:
-            from onevision_encoder.pretrain.pipeline import run_tiny
+            from onevision_encoder.pretrain.pipeline import TinyPlan, run_tiny
 
             if self.config is not None:
                 raise InvalidArgumentError("config", str(self.config), "either a config or a recipe")
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise InvalidArgumentError("recipe", TINY, "one process; under torchrun train from corpora instead")
-            return run_tiny(out, media=self.media, settings=self.set, device=self.device, quiet=self.json)
+            plan = TinyPlan(workers=min(8, os.cpu_count() or 1))
+            return run_tiny(out, media=self.media, settings=self.set, device=self.device, quiet=self.json, plan=plan)
         if self.media is not None:
             raise InvalidArgumentError("media", str(self.media), "only recipe=tiny-cpu reads it; others read corpora")
         return pretrain(self._config(), out, device=self.device, quiet=self.json)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.datasets import Example as Example
     from onevision_encoder.evaluate.datasets import load_dataset as load_dataset
     from onevision_encoder.evaluate.distributed import joined as joined
+    from onevision_encoder.evaluate.embedded_sets import EmbeddedSet as EmbeddedSet
+    from onevision_encoder.evaluate.embedded_sets import embed_set as embed_set
     from onevision_encoder.evaluate.feature_cache import FeatureCache as FeatureCache
     from onevision_encoder.evaluate.features import FeatureReader as FeatureReader
     from onevision_encoder.evaluate.metrics import interval as interval
@@ -51,7 +53,9 @@ _HOME = {
     "DataSet": "datasets",
     "Example": "datasets",
     "FeatureCache": "feature_cache",
+    "EmbeddedSet": "embedded_sets",
     "FeatureReader": "features",
+    "embed_set": "embedded_sets",
     "ProbeConfig": "probe_config",
     "ProbeResult": "probe_report",
     "interval": "metrics",

@@ -13,22 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from onevision_encoder.checks import counted
 from onevision_encoder.errors import CorpusError, InvalidArgumentError
+from onevision_encoder.evaluate import ProbeConfig, embed_set, load_dataset, make_token_set, run_probe
+from onevision_encoder.model import LoadedEncoder, load_encoder
 from onevision_encoder.pretrain.attached_labels import attach_labels
-from onevision_encoder.pretrain.config import PretrainConfig, ProbeConfig, SourceConfig
+from onevision_encoder.pretrain.config import PretrainConfig, SourceConfig
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
 from onevision_encoder.pretrain.corpus_sources import Item
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionHistograms
+from onevision_encoder.pretrain.parallel import device_of
 from onevision_encoder.pretrain.recipes import tiny_stage1_image, tiny_stage2_video
 from onevision_encoder.pretrain.run_folder import BANKS
 from onevision_encoder.pretrain.settings import with_setting
 from onevision_encoder.pretrain.start import RunResult, pretrain
 from onevision_encoder.pretrain.tiny_media import find_media, procedural_clips
+from onevision_encoder.pretrain.train_state import first_encoder
 from onevision_encoder.tokens import TokenizeConfig
 from onevision_encoder.tokens.files import write_atomically
 
@@ -52,6 +57,9 @@ class TinyPlan:
     """A bank has one group for so many pictures or clips."""
     most_groups: tuple[int, int] = (256, 64)
     """The most groups of pictures, and of clips, however many there are."""
+    workers: int = 1
+    """Processes and threads that make and read media; with more than one the script that calls needs
+    ``if __name__ == "__main__":``. What is made does not depend on it."""
     say: Callable[[str], object] = lambda words: tqdm.write(f"ove: {words}", file=sys.stderr)
 
 
@@ -79,19 +87,19 @@ def run_tiny(
     if quiet:
         plan = replace(plan, say=lambda words: None)
     out.mkdir(parents=True, exist_ok=True)
-    labelled = procedural_clips(out / "probe", seed=1, counts=plan.probe_clips, say=plan.say)
+    labelled = procedural_clips(out / "probe", seed=1, counts=plan.probe_clips, workers=plan.workers, say=plan.say)
     data = prepare_tiny(out, media, plan)
     first, second = tiny_stages(data, out / "stage1", settings)
     plan.say(f"stage 1: {first.steps} steps on {data.pictures} pictures")
     before = pretrain(first, out / "stage1", device=device, quiet=quiet)
     plan.say(f"stage 2: {second.steps} steps on pictures and {data.clips} clips")
     after = pretrain(second, out / "stage2", device=device, quiet=quiet)
-    probe = ProbeConfig(data=str(labelled), frames=FRAMES, max_patches=PATCHES, budget=BUDGET)
-    found = {
-        "random": _probed(first, None, probe, device),
-        "stage1": _probed(first, before.encoder, probe, device),
-        "stage2": _probed(second, after.encoder, probe, device),
+    encoders = {
+        "random": _random(first, device),
+        "stage1": load_encoder(before.encoder, dtype=torch.float32, device=device),
+        "stage2": load_encoder(after.encoder, dtype=torch.float32, device=device),
     }
+    found = _probed(labelled, encoders, plan.workers)
     report = {"probe": found, "pictures": data.pictures, "clips": data.clips, "groups": dict(data.groups)}
     write_atomically(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
     plan.say(f"nearest neighbours: {found} -> {out / 'report.json'}")
@@ -118,9 +126,11 @@ def prepare_tiny(out: Path, media: Path | None, plan: TinyPlan) -> TinyData:
     Raises:
         What the parts raise.
     """
-    place = media or procedural_clips(out / "media", seed=0, counts=plan.clips_per_class, say=plan.say)
+    place = media or procedural_clips(
+        out / "media", seed=0, counts=plan.clips_per_class, workers=plan.workers, say=plan.say
+    )
     clips, pictures = find_media(out, place, plan.stills_per_clip, plan.say)
-    images, videos = _corpora(out / "corpora", clips, pictures, plan.say)
+    images, videos = _corpora(out / "corpora", clips, pictures, plan)
     most = plan.most_groups
     groups = {
         "object": _bank(out / "banks/object", pictures, EdgesAndColours(), most[0], plan, images),
@@ -134,15 +144,13 @@ def _reading() -> TokenizeConfig:
     return TokenizeConfig.of(num_frames=FRAMES, max_patches=PATCHES)
 
 
-def _corpora(
-    folder: Path, clips: Sequence[Item], pictures: Sequence[Item], say: Callable[[str], object]
-) -> tuple[Corpus, Corpus]:
+def _corpora(folder: Path, clips: Sequence[Item], pictures: Sequence[Item], plan: TinyPlan) -> tuple[Corpus, Corpus]:
     """(of pictures, of clips)."""
-    say(f"corpora of {len(pictures)} pictures and {len(clips)} clips -> {folder}")
+    plan.say(f"corpora of {len(pictures)} pictures and {len(clips)} clips -> {folder}")
     config = CorpusConfig(reading=_reading(), image_side=144, frame_levels=("6.25%", "12.5%", "25%"))
     for name, items in (("images", pictures), ("videos", clips)):
         roots = sorted({_root(item) for item in items})
-        report = build_corpus([str(root) for root in roots], folder / name, config)
+        report = build_corpus([str(root) for root in roots], folder / name, config, workers=plan.workers)
         if report.interrupted:  # what it has is no whole corpus to train on
             raise KeyboardInterrupt
         if report.failed:
@@ -150,7 +158,7 @@ def _corpora(
             what = f"{counted(len(report.failed), 'file')} of {len(items)} left out of {name}, the first: {first}"
             if len(report.failed) == len(items):
                 raise CorpusError(folder / name, what)
-            say(f"{what}; all are listed in {folder / name / 'failures.jsonl'}")
+            plan.say(f"{what}; all are listed in {folder / name / 'failures.jsonl'}")
     return Corpus(folder / "images"), Corpus(folder / "videos")
 
 
@@ -209,13 +217,19 @@ def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> t
     return first, second
 
 
-def _probed(config: PretrainConfig, encoder: Path | None, probe: ProbeConfig, device: str) -> float:
-    """Share of the probe's clips that their nearest neighbours name rightly."""
-    from onevision_encoder.pretrain.parallel import Ranks, SpreadEncoder, device_of
-    from onevision_encoder.pretrain.progress_probe import probe_now
-    from onevision_encoder.pretrain.train_state import first_encoder
+def _random(config: PretrainConfig, device: str) -> LoadedEncoder:
+    """The encoder that the first stage begins with."""
+    model = first_encoder(config).eval()
+    torch.nn.Module.to(model, device_of(device))
+    return LoadedEncoder(model=model, weights="random", pretrained=False, provenance={})
 
-    start = replace(config.encoder, init=None if encoder is None else str(encoder))
-    model = first_encoder(replace(config, encoder=start))
-    spread = SpreadEncoder(model, config.parallel, Ranks(device=device_of(device)))
-    return probe_now(spread, probe, config)["probe/top1"]
+
+def _probed(labelled: Path, encoders: Mapping[str, LoadedEncoder], workers: int) -> dict[str, float]:
+    """Share of the probe's clips that their nearest neighbours name rightly, by embeddings of ``BUDGET`` codec patches
+    of each."""
+    data = load_dataset(labelled)
+    reading = TokenizeConfig.of(budget=BUDGET, num_frames=FRAMES, max_patches=PATCHES)
+    tokens = make_token_set(data.examples, reading, data=data.name, workers=workers)
+    head = ProbeConfig(head="knn", seeds=1, resamples=1)
+    reports = {name: run_probe(data, embed_set(name, one, tokens), head).report for name, one in encoders.items()}
+    return {name: float(report["results"]["top1"]["mean"]) for name, report in reports.items()}

@@ -38,7 +38,7 @@ class TrainingBatch:
     """What one rank trains on in one step. S samples, P labels of a sample.
 
     Attributes:
-        tokens: packed uint8 patches, a clip a sample, augmented.
+        tokens: packed uint8 patches, a clip a sample, augmented; samples of fewer tokens first.
         labels: bank -> int64 [S, P], -1 where there is no label.
         modes: of each sample ``image``, ``codec``, ``frames`` or ``tiled``.
         ids: of each sample, as its corpus calls it. corpora: name of the corpus of each sample.
@@ -134,6 +134,9 @@ class MixedStream(Iterator[TrainingBatch]):
             self._queue.append((plans, after, [self._pool.submit(self._reader.read, plan) for plan in plans]))
 
     def _batch(self, plans: list[SamplePlan], read: list[tuple[PatchTokens, Labels]]) -> TrainingBatch:
+        # Neighbours of one length share a call of attention: pictures between clips would make a call each.
+        order = sorted(range(len(read)), key=lambda i: len(read[i][0]))
+        plans, read = [plans[i] for i in order], [read[i] for i in order]
         return TrainingBatch(
             tokens=pack([tokens for tokens, _ in read]),
             labels={bank: np.stack([labels[bank] for _, labels in read]) for bank in self._reader.widths},

@@ -14,13 +14,17 @@ from onevision_encoder.pretrain.corpus_sources import Item, find_items
 from onevision_encoder.video.suffixes import is_video_name
 
 
-def procedural_clips(folder: Path, *, seed: int, counts: tuple[int, int, int], say: Callable[[str], object]) -> Path:
-    """The folder, with clips of the motion suite: ``counts`` of each class to train, validate and test on."""
+def procedural_clips(
+    folder: Path, *, seed: int, counts: tuple[int, int, int], workers: int, say: Callable[[str], object]
+) -> Path:
+    """The folder, with clips of the motion suite: ``counts`` of each class to train, validate and test on, made by
+    ``workers`` processes."""
     from onevision_encoder.evaluate import MotionSuite, make_suite
 
     if not (folder / "labels.jsonl").is_file():
         say(f"procedural clips -> {folder}")
-        make_suite(folder, MotionSuite(seed=seed, clips_per_class=counts, frames=(32, 40), codecs=("h264",)))
+        suite = MotionSuite(seed=seed, clips_per_class=counts, frames=(32, 40), codecs=("h264",))
+        make_suite(folder, suite, workers=workers)
     return folder
 
 
