@@ -51,7 +51,7 @@ SETTINGS = (
     f'stage1.data.image_sizes={{"0": {SIDE}}}',
     "stage1.checkpoint.every=500",
     "stage1.parallel.precision=bfloat16",
-    "stage2.steps=1600",
+    "stage2.steps=800",
     "stage2.data.batch_size=64",
     "stage2.data.window=8",
     "stage2.optimizer.lr=1e-3",
@@ -71,7 +71,7 @@ def media_of(work: Path, fashion: Path, clips: int) -> Path:
     if not target.is_file():
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    procedural_clips(place / "clips", seed=100, counts=(clips, 0, 0), say=PLAN.say)
+    procedural_clips(place / "clips", seed=100, counts=(clips, 0, 0), workers=2, say=PLAN.say)
     return place
 
 

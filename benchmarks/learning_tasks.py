@@ -5,30 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from baselines import Hog, Pixels
-from numpy.typing import NDArray
 from PIL import Image
 
 from onevision_encoder.evaluate import (
     DataSet,
-    Example,
     FeatureReader,
     MotionSuite,
     ProbeConfig,
-    TokenSet,
+    embed_set,
     load_dataset,
     make_suite,
     make_token_set,
     run_probe,
 )
-from onevision_encoder.evaluate.backbone import Clip, Features
+from onevision_encoder.evaluate.embedded_sets import Form
 from onevision_encoder.evaluate.sweep_ledger import Ledger, digest_of
-from onevision_encoder.model import LoadedEncoder, embed_tokens
+from onevision_encoder.model import LoadedEncoder
 from onevision_encoder.pretrain.handmade import EdgesAndColours, MotionHistograms
 from onevision_encoder.pretrain.idx_archive import read_idx
 from onevision_encoder.tokens import TokenizeConfig
@@ -37,31 +34,6 @@ SIDE, BUDGET = 56, 128
 """Pixels of a picture; tokens of a clip."""
 READS = {"codec": "codec", "frames": "uniform"}
 """Input of a probe -> policy."""
-GROUP = 16_384
-
-
-@dataclass
-class Held(FeatureReader):
-    """Features that are all there."""
-
-    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    def read(self, examples: Sequence[Example]) -> dict[str, NDArray[np.float32]]:
-        return {e.id: self.features[e.id] for e in examples}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Named:
-    """What a report wants to know of an encoder."""
-
-    name: str
-    width: int
-
-    def describe(self) -> dict[str, Any]:
-        return {"family": "onevision_encoder", "name": self.name}
-
-    def encode(self, clips: Sequence[Clip]) -> Features:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +41,7 @@ class Head:
     """What is trained on features, and on which: the pooled embedding, every token, or all tokens in one row."""
 
     probe: ProbeConfig
-    form: Literal["pooled", "tokens", "places"] = "pooled"
+    form: Form = "pooled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +87,7 @@ def tasks_of(args: argparse.Namespace) -> list[Task]:
         name: TokenizeConfig.of(policy=policy, budget=BUDGET, num_frames=16, max_patches=64)
         for name, policy in READS.items()
     }
-    picture = {"picture": TokenizeConfig.of(policy="dense", num_frames=1, max_patches=(SIDE // 14) ** 2)}
+    picture = {"picture": TokenizeConfig.of(policy="dense", num_frames=1, recipe="letterbox", side=SIDE)}
     suite = args.work / "suite"
     if not (suite / "suite.json").is_file():
         make_suite(suite, MotionSuite(clips_per_class=(args.suite[0], 0, args.suite[1])), quiet=False)
@@ -142,20 +114,6 @@ def tasks_of(args: argparse.Namespace) -> list[Task]:
     return found
 
 
-def embedded(loaded: LoadedEncoder, tokens: TokenSet, form: str) -> dict[str, NDArray[np.float32]]:
-    """Features by id: the pooled embedding [1, C], all tokens [L, C], or these in one row [1, L C]."""
-    out: dict[str, NDArray[np.float32]] = {}
-    step = max(1, GROUP // int(tokens.lengths_S.max()))
-    for start in range(0, len(tokens), step):
-        which = range(start, min(start + step, len(tokens)))
-        made = embed_tokens(loaded, tokens.batch(which), return_tokens=form != "pooled")
-        for i, one in zip(which, made.unpack(), strict=True):
-            found = one.pooled_SC if form == "pooled" else one.tokens_NC
-            assert found is not None
-            out[tokens.ids[i]] = found.astype(np.float32).reshape((1, -1) if form == "places" else found.shape)
-    return out
-
-
 def judge(
     ledger: Ledger, task: Task, encoder: LoadedEncoder, key: Mapping[str, Any], inputs: Iterable[str], work: Path
 ) -> None:
@@ -170,16 +128,15 @@ def judge(
             task.data.examples, task.reading[name], data=task.data.name, cache=work / "tokens", workers=2
         )
         for row in rows:
-            form = task.heads[row["head"]].form
-            features = embedded(encoder, everything, form)
-            backbone = _Named(name=str(key["encoder"]), width=next(iter(features.values())).shape[1])
-            reader = Held(backbone=backbone, reading=task.reading[name], pool=form != "tokens", features=features)
+            reader = embed_set(str(key["encoder"]), encoder, everything, task.heads[row["head"]].form)
             _probe(ledger, task, row, reader)
 
 
 def _asked(task: Task, head: str, key: Mapping[str, Any]) -> dict[str, Any]:
     row = {"task": task.name, "clips": len(task.data.examples), "head": head, **key}
-    return {**row, "digest": digest_of({**row, "probe": asdict(task.heads[head].probe)})}
+    reading = task.reading.get(str(key["input"])) or next(iter(task.reading.values()))
+    made = {"probe": asdict(task.heads[head].probe), "reading": reading.as_dict()}
+    return {**row, "digest": digest_of({**row, **made})}
 
 
 def _probe(ledger: Ledger, task: Task, row: Mapping[str, Any], reader: FeatureReader) -> None:
