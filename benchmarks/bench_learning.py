@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,27 +84,18 @@ def stages_of(
 
 def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], ledger: Ledger, args: argparse.Namespace) -> None:
     first, arms = stages_of(data, args.work, seed, (*SETTINGS, *args.set))
-    untrained = first_encoder(first).eval()
-    both = tuple(READS)
-    parts: list[tuple[str, Any, tuple[str, ...]]] = [("random", untrained, both)]
-    began = time.process_time()
-    before = pretrain(first, args.work / f"stage1-{seed}", device="cpu")
-    parts.append(("stage 1", before.encoder, both))
-    for arm in args.arms:
-        after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu")
-        parts.append((f"stage 2, {arm}", after.encoder, both if arm == "recipe" else (arm,)))
-    print(f"seed {seed}: {time.process_time() - began:.0f} CPU s of training in this call", file=sys.stderr)
-    for name, encoder, inputs in parts:
+
+    def judged(name: str, encoder: Any, inputs: tuple[str, ...]) -> None:
         for task in tasks:
-            loaded = _loaded(encoder)
-            judge(
-                ledger,
-                task,
-                loaded,
-                {"encoder": name, "seed": seed},
-                ("picture",) if task.pictures else inputs,
-                args.work,
-            )
+            read = ("picture",) if task.pictures else inputs
+            judge(ledger, task, _loaded(encoder), {"encoder": name, "seed": seed}, read, args.work)
+
+    both = tuple(READS)
+    judged("random", first_encoder(first).eval(), both)
+    judged("stage 1", pretrain(first, args.work / f"stage1-{seed}", device="cpu").encoder, ("codec",))
+    for arm in args.arms:
+        after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu").encoder
+        judged(f"stage 2, {arm}", after, both if arm == "recipe" else (arm,))
 
 
 def _loaded(encoder: Any) -> LoadedEncoder:

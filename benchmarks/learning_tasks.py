@@ -17,7 +17,7 @@ from onevision_encoder.evaluate import (
     FeatureReader,
     MotionSuite,
     ProbeConfig,
-    embed_set,
+    embed_sets,
     load_dataset,
     make_suite,
     make_token_set,
@@ -64,7 +64,7 @@ OF_PICTURES = {
     "linear": Head(probe=LINEAR),
     "linear, every place": Head(probe=LINEAR, form="places"),
 }
-ATTENTIVE = ProbeConfig(head="attentive", seeds=1, epochs=30, lrs=(3e-4, 1e-3, 3e-3))
+ATTENTIVE = ProbeConfig(head="attentive", seeds=1, epochs=20, lrs=(3e-3,))
 
 
 def fashion_set(work: Path, fashion: Path, labels: int, tests: int) -> DataSet:
@@ -104,7 +104,7 @@ def tasks_of(args: argparse.Namespace) -> list[Task]:
         Task(
             name="motion suite",
             data=load_dataset(suite),
-            heads={"attentive": Head(probe=ATTENTIVE, form="tokens")},
+            heads={"attentive": Head(probe=ATTENTIVE, form="tokens"), "knn": OF_PICTURES["knn"]},
             reading=clips,
         )
     )
@@ -127,9 +127,10 @@ def judge(
         everything = make_token_set(
             task.data.examples, task.reading[name], data=task.data.name, cache=work / "tokens", workers=2
         )
+        forms = tuple(dict.fromkeys(task.heads[row["head"]].form for row in rows))
+        readers = embed_sets(str(key["encoder"]), encoder, everything, forms)
         for row in rows:
-            reader = embed_set(str(key["encoder"]), encoder, everything, task.heads[row["head"]].form)
-            _probe(ledger, task, row, reader)
+            _probe(ledger, task, row, readers[task.heads[row["head"]].form])
 
 
 def _asked(task: Task, head: str, key: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,5 +158,7 @@ def baselines(ledger: Ledger, tasks: Sequence[Task]) -> None:
             for head in (name for name, head in task.heads.items() if head.form != "places"):
                 row = _asked(task, head, {"encoder": kind.name, "seed": 0, "input": "-"})
                 if row["digest"] not in ledger:
-                    reader = FeatureReader(backbone=kind, reading=task.reading[name], pool=task.pictures, workers=2)
+                    reader = FeatureReader(
+                        backbone=kind, reading=task.reading[name], pool=task.heads[head].form != "tokens", workers=2
+                    )
                     _probe(ledger, task, row, reader)
