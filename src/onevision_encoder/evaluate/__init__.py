@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onevision_encoder.evaluate.distributed import joined as joined
     from onevision_encoder.evaluate.embedded_sets import EmbeddedSet as EmbeddedSet
     from onevision_encoder.evaluate.embedded_sets import embed_set as embed_set
+    from onevision_encoder.evaluate.embedded_sets import embed_sets as embed_sets
     from onevision_encoder.evaluate.feature_cache import FeatureCache as FeatureCache
     from onevision_encoder.evaluate.features import FeatureReader as FeatureReader
     from onevision_encoder.evaluate.metrics import interval as interval
@@ -56,6 +57,7 @@ _HOME = {
     "EmbeddedSet": "embedded_sets",
     "FeatureReader": "features",
     "embed_set": "embedded_sets",
+    "embed_sets": "embedded_sets",
     "ProbeConfig": "probe_config",
     "ProbeResult": "probe_report",
     "interval": "metrics",

@@ -47,9 +47,9 @@ POSITIVES = 3
 class TinyPlan:
     """How much is done. The defaults take some minutes on two cores."""
 
-    clips_per_class: tuple[int, int, int] = (24, 0, 8)
+    clips_per_class: tuple[int, int, int] = (60, 0, 0)
     """Procedural clips to train on where no media are given: train, val, test of each class."""
-    probe_clips: tuple[int, int, int] = (8, 0, 4)
+    probe_clips: tuple[int, int, int] = (20, 0, 15)
     """Procedural clips to probe with, of another seed."""
     stills_per_clip: int = 2
     """Frames of clips that serve as pictures where there are none."""

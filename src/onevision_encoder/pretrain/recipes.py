@@ -94,7 +94,7 @@ def tiny_stage1_image() -> PretrainConfig:
     the size of the bank is what its k-means made."""
     return PretrainConfig(
         name="tiny-stage1-image",
-        steps=300,
+        steps=200,
         encoder=EncoderConfig(preset="tiny", overrides=TINY),
         banks={"object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1)},
         data=DataConfig(
@@ -102,6 +102,7 @@ def tiny_stage1_image() -> PretrainConfig:
             batch_size=32,
             image_sizes={"0": 112},
             augment=AugmentConfig(brightness=0.2, contrast=0.2),
+            workers=1,
         ),
         optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05, clip_norm=5.0),
         schedule=ScheduleConfig(warmup=0.1),
@@ -113,7 +114,7 @@ def tiny_stage2_video() -> PretrainConfig:
     """The tiny preset on pictures and clips, codec patches, frames and tiles mixed; goes on from ``stage1``."""
     return PretrainConfig(
         name="tiny-stage2-video",
-        steps=200,
+        steps=400,
         encoder=EncoderConfig(preset="tiny", overrides=TINY, init="stage1/encoder"),
         banks={
             "object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1),
@@ -125,12 +126,13 @@ def tiny_stage2_video() -> PretrainConfig:
                 SourceConfig(path="corpora/images", weight=1),
                 SourceConfig(path="corpora/videos", weight=1, kind="video"),
             ),
-            batch_size=16,
+            batch_size=48,
             budget=("3.125%", "25%"),
             image_sizes={"0": 112},
             augment=AugmentConfig(brightness=0.2, contrast=0.2),
+            workers=1,
         ),
-        optimizer=OptimizerConfig(lr=5e-4, weight_decay=0.05, clip_norm=5.0),
+        optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05, clip_norm=5.0),
         schedule=ScheduleConfig(warmup=0.1),
         checkpoint=CheckpointConfig(every=100, keep=2),
     )
