@@ -5,7 +5,7 @@
 Media: the training pictures of Fashion-MNIST (its labels stay outside), procedural clips. The
 pipeline of ``--recipe tiny-cpu`` makes corpora and banks of them, of hand-made features; stage 1 learns pictures, stage
 2 goes on from it with pictures and clips. Its arms differ in what they read of a clip: codec (patches that the codec
-policy chose), frames (whole frames), recipe (codec, frames and tiles mixed), each 128 of 1,024 patches.
+policy chose) or frames (whole frames), each 128 of 1,024 patches.
 
 Probes of frozen encoders, on data of other seeds: Fashion-MNIST (nearest neighbours and a linear head on the pooled
 embedding, a linear head on all tokens in a row; --labels of its training pictures), the motion suite and fight_256
@@ -14,7 +14,7 @@ pixels, histograms of oriented gradients with normalised blocks, and for clips t
 of.
 
 Finished parts lie in the work folder: the same command goes on where it stopped. ``--ship SEED`` writes the encoder of
-arm recipe of that seed, in float16, and its card to the folder of the package's default weights.
+arm codec of that seed, in float16, and its card to the folder of the package's default weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from onevision_encoder.pretrain.train_state import first_encoder
 ARMS: Mapping[str, Mapping[str, float]] = {
     "codec": {"codec": 1.0},
     "frames": {"frames": 1.0},
-    "recipe": {"codec": 0.5, "frames": 0.375, "tiled": 0.125},
 }
 SETTINGS = (
     "stage1.steps=3000",
@@ -90,12 +89,11 @@ def run_seed(seed: int, data: TinyData, tasks: Sequence[Task], ledger: Ledger, a
             read = ("picture",) if task.pictures else inputs
             judge(ledger, task, _loaded(encoder), {"encoder": name, "seed": seed}, read, args.work)
 
-    both = tuple(READS)
-    judged("random", first_encoder(first).eval(), both)
+    judged("random", first_encoder(first).eval(), tuple(READS))
     judged("stage 1", pretrain(first, args.work / f"stage1-{seed}", device="cpu").encoder, ("codec",))
     for arm in args.arms:
         after = pretrain(arms[arm], args.work / f"stage2-{arm}-{seed}", device="cpu").encoder
-        judged(f"stage 2, {arm}", after, both if arm == "recipe" else (arm,))
+        judged(f"stage 2, {arm}", after, (arm,))
 
 
 def _loaded(encoder: Any) -> LoadedEncoder:
@@ -129,12 +127,12 @@ def tables(ledger: Ledger) -> dict[str, list[report.Row]]:
 def ship(seed: int, data: TinyData, ledger: Ledger, work: Path) -> None:
     """Write the default weights and their card."""
     target = default_weights()
-    loaded = load_encoder(work / f"stage2-recipe-{seed}/encoder", dtype=torch.float16, device="cpu")
+    loaded = load_encoder(work / f"stage2-codec-{seed}/encoder", dtype=torch.float16, device="cpu")
     shutil.rmtree(target, ignore_errors=True)
     loaded.model.save_pretrained(str(target))
     (target / "model.safetensors").chmod(0o644)
     mine = [
-        row for row in ledger.rows.values() if row["seed"] == seed and row["encoder"] in ("random", "stage 2, recipe")
+        row for row in ledger.rows.values() if row["seed"] == seed and row["encoder"] in ("random", "stage 2, codec")
     ]
     lines = [
         f"| {row['task']} | {row['head']} | {row['input']} | {row['encoder']} | {100 * row['top1']:.1f} |"
