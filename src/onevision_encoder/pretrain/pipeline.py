@@ -20,8 +20,9 @@ from onevision_encoder.checks import counted
 from onevision_encoder.errors import CorpusError, InvalidArgumentError
 from onevision_encoder.evaluate import ProbeConfig, embed_set, load_dataset, make_token_set, run_probe
 from onevision_encoder.model import LoadedEncoder, load_encoder
+from onevision_encoder.model.precision import native_bf16_unit
 from onevision_encoder.pretrain.attached_labels import attach_labels
-from onevision_encoder.pretrain.config import PretrainConfig, SourceConfig
+from onevision_encoder.pretrain.config import ParallelConfig, PretrainConfig, SourceConfig
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
@@ -186,12 +187,14 @@ def _bank(folder: Path, items: Sequence[Item], backbone: Any, most: int, plan: T
 
 
 def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> tuple[PretrainConfig, PretrainConfig]:
-    """The two stages on prepared corpora; the second goes on from the folder of the first.
+    """The two stages on prepared corpora; the second goes on from the folder of the first. Products are in bfloat16
+    where the processor has a unit for them.
 
     Raises:
         InvalidArgumentError: a setting that is none of ``stage1.NAME=VALUE`` and ``stage2.NAME=VALUE``.
     """
-    first, second = tiny_stage1_image(), tiny_stage2_video()
+    parallel = ParallelConfig(precision="bfloat16" if native_bf16_unit() else "float32")
+    first, second = (replace(stage, parallel=parallel) for stage in (tiny_stage1_image(), tiny_stage2_video()))
     images = SourceConfig(path=str(data.corpora / "images"))
     videos = SourceConfig(path=str(data.corpora / "videos"), kind="video")
     sized = {name: replace(second.banks[name], classes=k) for name, k in data.groups.items()}

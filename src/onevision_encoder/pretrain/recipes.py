@@ -90,17 +90,17 @@ def large_stage2_video() -> PretrainConfig:
 
 
 def tiny_stage1_image() -> PretrainConfig:
-    """The tiny preset on pictures of 112 pixels: minutes on two cores. The corpus is looked for at ``corpora/images``;
+    """The tiny preset on pictures of 56 pixels: minutes on two cores. The corpus is looked for at ``corpora/images``;
     the size of the bank is what its k-means made."""
     return PretrainConfig(
         name="tiny-stage1-image",
-        steps=200,
+        steps=300,
         encoder=EncoderConfig(preset="tiny", overrides=TINY),
         banks={"object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1)},
         data=DataConfig(
             sources=(SourceConfig(path="corpora/images"),),
             batch_size=32,
-            image_sizes={"0": 112},
+            image_sizes={"0": 56},
             augment=AugmentConfig(brightness=0.2, contrast=0.2),
             workers=1,
         ),
@@ -114,7 +114,7 @@ def tiny_stage2_video() -> PretrainConfig:
     """The tiny preset on pictures and clips, codec patches, frames and tiles mixed; goes on from ``stage1``."""
     return PretrainConfig(
         name="tiny-stage2-video",
-        steps=400,
+        steps=800,
         encoder=EncoderConfig(preset="tiny", overrides=TINY, init="stage1/encoder"),
         banks={
             "object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1),
@@ -124,11 +124,12 @@ def tiny_stage2_video() -> PretrainConfig:
         data=DataConfig(
             sources=(
                 SourceConfig(path="corpora/images", weight=1),
-                SourceConfig(path="corpora/videos", weight=1, kind="video"),
+                SourceConfig(path="corpora/videos", weight=2, kind="video"),
             ),
             batch_size=48,
-            budget=("3.125%", "25%"),
-            image_sizes={"0": 112},
+            budget=("6.25%", "12.5%"),
+            modes={"codec": 0.8, "frames": 0.1, "tiled": 0.1},
+            image_sizes={"0": 56},
             augment=AugmentConfig(brightness=0.2, contrast=0.2),
             workers=1,
         ),
