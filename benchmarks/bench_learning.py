@@ -9,9 +9,9 @@ policy chose) or frames (whole frames), each 128 of 1,024 patches.
 
 Probes of frozen encoders, on data of other seeds: Fashion-MNIST (nearest neighbours and a linear head on the pooled
 embedding, a linear head on all tokens in a row; --labels of its training pictures), the motion suite and fight_256
-(attentive head on 128 tokens, read as the arm reads; five folds). random: the same encoder untrained. Baselines:
-pixels, histograms of oriented gradients with normalised blocks, and for clips the very features that the bank was made
-of.
+(attentive head on 128 tokens, read as the arm reads, five folds of fight_256; nearest neighbours by the pooled
+embedding). random: the same encoder untrained. Baselines: pixels; of pictures histograms of oriented gradients with
+normalised blocks; and the very features that the banks were made of.
 
 Finished parts lie in the work folder: the same command goes on where it stopped. ``--ship SEED`` writes the encoder of
 arm codec of that seed, in float16, and its card to the folder of the package's default weights.

@@ -152,8 +152,7 @@ def baselines(ledger: Ledger, tasks: Sequence[Task]) -> None:
     """Their features keep the places as they are: a head "every place" would be the plain one again."""
     for task in tasks:
         name = next(iter(task.reading))
-        kinds: list[Any] = [Pixels(28 if task.pictures else 14), Hog()]
-        kinds += [EdgesAndColours()] if task.pictures else [MotionHistograms()]
+        kinds: list[Any] = [Pixels(28), Hog(), EdgesAndColours()] if task.pictures else [Pixels(14), MotionHistograms()]
         for kind in kinds:
             for head in (name for name, head in task.heads.items() if head.form != "places"):
                 row = _asked(task, head, {"encoder": kind.name, "seed": 0, "input": "-"})
