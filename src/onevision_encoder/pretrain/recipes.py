@@ -114,7 +114,7 @@ def tiny_stage2_video() -> PretrainConfig:
     """The tiny preset on pictures and clips, codec patches, frames and tiles mixed; goes on from ``stage1``."""
     return PretrainConfig(
         name="tiny-stage2-video",
-        steps=800,
+        steps=400,
         encoder=EncoderConfig(preset="tiny", overrides=TINY, init="stage1/encoder"),
         banks={
             "object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1),
