@@ -38,6 +38,8 @@ from onevision_encoder.pretrain.pipeline import TinyData, TinyPlan, prepare_tiny
 from onevision_encoder.pretrain.tiny_media import procedural_clips
 from onevision_encoder.pretrain.train_state import first_encoder
 
+CLIP_SIDE = 112
+"""Pixels of a clip's frame, by tiny-cpu's corpora."""
 ARMS: Mapping[str, Mapping[str, float]] = {
     "codec": {"codec": 1.0},
     "frames": {"frames": 1.0},
@@ -132,6 +134,7 @@ def ship(seed: int, data: TinyData, ledger: Ledger, work: Path) -> None:
     """Write the default weights and their card."""
     target = default_weights()
     loaded = load_encoder(work / f"stage2-codec-{seed}/encoder", dtype=torch.float16, device="cpu")
+    loaded.model.config.image_size = CLIP_SIDE
     shutil.rmtree(target, ignore_errors=True)
     loaded.model.save_pretrained(str(target))
     (target / "model.safetensors").chmod(0o644)
