@@ -79,11 +79,7 @@ def stages_of(
 ) -> tuple[PretrainConfig, dict[str, PretrainConfig]]:
     """Stage 1 of a seed, and stage 2 of each arm."""
     first, second = tiny_stages(data, work / f"stage1-{seed}", settings)
-    sources = tuple(replace(source, weight=1.0) for source in second.data.sources)
-    arms = {
-        name: replace(second, data=replace(second.data, modes=modes, sources=sources), seed=seed)
-        for name, modes in ARMS.items()
-    }
+    arms = {name: replace(second, data=replace(second.data, modes=modes), seed=seed) for name, modes in ARMS.items()}
     return replace(first, seed=seed), arms
 
 

@@ -22,7 +22,7 @@ from onevision_encoder.evaluate import ProbeConfig, embed_set, load_dataset, mak
 from onevision_encoder.model import LoadedEncoder, load_encoder
 from onevision_encoder.model.precision import native_bf16_unit
 from onevision_encoder.pretrain.attached_labels import attach_labels
-from onevision_encoder.pretrain.config import ParallelConfig, PretrainConfig, SourceConfig
+from onevision_encoder.pretrain.config import ParallelConfig, PretrainConfig
 from onevision_encoder.pretrain.corpus import Corpus
 from onevision_encoder.pretrain.corpus_build import build_corpus
 from onevision_encoder.pretrain.corpus_config import CorpusConfig
@@ -195,8 +195,8 @@ def tiny_stages(data: TinyData, stage1: Path, settings: Sequence[str] = ()) -> t
     """
     parallel = ParallelConfig(precision="bfloat16" if native_bf16_unit() else "float32")
     first, second = (replace(stage, parallel=parallel) for stage in (tiny_stage1_image(), tiny_stage2_video()))
-    images = SourceConfig(path=str(data.corpora / "images"))
-    videos = SourceConfig(path=str(data.corpora / "videos"), kind="video")
+    paths = (str(data.corpora / "images"), str(data.corpora / "videos"))
+    images, videos = (replace(of, path=path) for of, path in zip(second.data.sources, paths, strict=True))
     sized = {name: replace(second.banks[name], classes=k) for name, k in data.groups.items()}
     first = replace(
         first,

@@ -124,7 +124,7 @@ def tiny_stage2_video() -> PretrainConfig:
         data=DataConfig(
             sources=(
                 SourceConfig(path="corpora/images", weight=1),
-                SourceConfig(path="corpora/videos", weight=2, kind="video"),
+                SourceConfig(path="corpora/videos", weight=1, kind="video"),
             ),
             batch_size=48,
             budget=("6.25%", "12.5%"),
