@@ -141,14 +141,15 @@ def prepare_tiny(out: Path, media: Path | None, plan: TinyPlan) -> TinyData:
     return TinyData(corpora=out / "corpora", groups=groups, pictures=held[0], clips=held[1])
 
 
-def _reading() -> TokenizeConfig:
+def tiny_reading() -> TokenizeConfig:
+    """How clips are read for corpora and for features."""
     return TokenizeConfig.of(num_frames=FRAMES, max_patches=PATCHES)
 
 
 def _corpora(folder: Path, clips: Sequence[Item], pictures: Sequence[Item], plan: TinyPlan) -> tuple[Corpus, Corpus]:
     """(of pictures, of clips)."""
     plan.say(f"corpora of {len(pictures)} pictures and {len(clips)} clips -> {folder}")
-    config = CorpusConfig(reading=_reading(), image_side=144, frame_levels=("6.25%", "12.5%", "25%"))
+    config = CorpusConfig(reading=tiny_reading(), image_side=144, frame_levels=("6.25%", "12.5%", "25%"))
     for name, items in (("images", pictures), ("videos", clips)):
         roots = sorted({_root(item) for item in items})
         report = build_corpus([str(root) for root in roots], folder / name, config, workers=plan.workers)
@@ -176,7 +177,7 @@ def _bank(folder: Path, items: Sequence[Item], backbone: Any, most: int, plan: T
 
     plan.say(f"bank of {backbone.name} -> {folder}")
     sources = [source for item in items for source in items_of(item)]
-    store = extract_features(sources, backbone, folder / "features", reading=_reading())
+    store = extract_features(sources, backbone, folder / "features", reading=tiny_reading())
     k = max(2, min(most, store.rows // plan.items_per_group))
     centres = kmeans(store, KMeansConfig(k=k, iterations=30, init="k-means++"), work=folder / "work")
     centres.save(folder)

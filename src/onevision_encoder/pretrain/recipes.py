@@ -111,10 +111,13 @@ def tiny_stage1_image() -> PretrainConfig:
 
 
 def tiny_stage2_video() -> PretrainConfig:
-    """The tiny preset on pictures and clips, codec patches, frames and tiles mixed; goes on from ``stage1``."""
+    """The tiny preset on pictures and clips, codec patches, frames and tiles mixed; goes on from ``stage1``.
+
+    One budget, so that steps are of few sizes: a CPU's kernels are made anew for every size.
+    """
     return PretrainConfig(
         name="tiny-stage2-video",
-        steps=400,
+        steps=600,
         encoder=EncoderConfig(preset="tiny", overrides=TINY, init="stage1/encoder"),
         banks={
             "object": BankConfig(classes=256, sample_rate=1.0, scale=16.0, margin=0.1),
@@ -124,10 +127,10 @@ def tiny_stage2_video() -> PretrainConfig:
         data=DataConfig(
             sources=(
                 SourceConfig(path="corpora/images", weight=1),
-                SourceConfig(path="corpora/videos", weight=1, kind="video"),
+                SourceConfig(path="corpora/videos", weight=2, kind="video"),
             ),
-            batch_size=48,
-            budget=("6.25%", "12.5%"),
+            batch_size=64,
+            budget="12.5%",
             modes={"codec": 0.8, "frames": 0.1, "tiled": 0.1},
             image_sizes={"0": 56},
             augment=AugmentConfig(brightness=0.2, contrast=0.2),
